@@ -1,0 +1,272 @@
+"""Configurations: frozen dataclasses, their presets, and the way to and from plain dicts. Imports no torch."""
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import field
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from .errors import UsageError
+
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Image = tuple[Annotated[int, Field(ge=1, le=4)], Positive, Positive]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Latent:
+    """One discrete or continuous layer: `bernoulli:30`, `categorical:5x10` (units x classes), `gaussian:2`."""
+
+    family: Literal["bernoulli", "categorical", "gaussian"]
+    units: Annotated[int, Field(ge=1, le=65536)]
+    classes: Annotated[int, Field(ge=2, le=65536)] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.family == "categorical") != (self.classes is not None):
+            raise ValueError("a categorical layer, and only that, is written units x classes, as in categorical:5x10")
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """Shape of one value."""
+        return (self.units,) if self.classes is None else (self.units, self.classes)
+
+    @staticmethod
+    def parse(text: str) -> "dict[str, Any]":
+        """`family:units[xclasses]` -> fields."""
+        family, _, size = text.strip().partition(":")
+        units, _, classes = size.partition("x")
+        if not units.isdecimal() or (classes and not classes.isdecimal()):
+            raise ValueError(f"'{text}' is not a layer; write one as bernoulli:30, categorical:5x10 or gaussian:2")
+        return {"family": family, "units": int(units)} | ({"classes": int(classes)} if classes else {})
+
+    def __str__(self) -> str:
+        return f"{self.family}:" + "x".join(map(str, self.event))
+
+
+def _layer(value: Any) -> Any:
+    return Latent.parse(value) if isinstance(value, str) else value
+
+
+def _layers(value: Any) -> Any:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Layer = Annotated[Latent, pydantic.BeforeValidator(_layer)]
+Layers = Annotated[tuple[Layer, ...], pydantic.BeforeValidator(_layers), Field(min_length=1, max_length=16)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """pi(x), and pi(x, y) where labels are used."""
+
+    name: str = "digits"
+    split: Literal["train", "all"] = "train"  # all: train on every image, as the authors do
+    path: str | None = None  # folder: where the images are
+    size: Annotated[int, Field(ge=4, le=1024)] | None = None  # celeba, folder: side in pixels
+    channels: Literal[1, 3] | None = None  # folder
+    binarize: Fraction | None = 0.4375  # x = 1 where the grey value is above; none keeps [0, 1]
+    flip: Fraction = 0.001  # binarised training pixels flipped with this probability
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0  # s.d. of Gaussian noise added to training pixels
+    labelled: Natural = 0  # how many training images show their label; 0: unsupervised
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelConfig:
+    """The pair (p, q). `x_shape` and `label` follow from the data and are filled in when a run is made."""
+
+    kind: Literal["flat", "ladder", "reverse"] = "flat"
+    latents: Layers = (Latent("bernoulli", 16),)  # z0 (top) first
+    x_family: Literal["bernoulli", "gaussian", "gaussian-scale"] = "bernoulli"
+    x_shape: Image | None = None
+    label: Layer | None = None
+    prior: str = "fixed"  # of z0: fixed, learned (wake-sleep, ELBO) or implicit:NAME
+    label_prior: Literal["uniform", "empirical"] = "uniform"  # empirical: known by samples, so implicit
+    nets: Literal["mlp", "conv"] = "mlp"
+    hidden: Annotated[tuple[Positive, ...], Field(max_length=16)] = (256,)  # mlp: widths from x upwards
+    width: Positive = 600  # conv: H, the encoder's features
+    middle: Positive = 600  # conv: width between two latent layers
+    activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"
+    decoder_activation: Literal["tanh", "relu", "elu", "gelu", "silu"] | None = None  # none: as `activation`
+
+    def __post_init__(self) -> None:
+        if self.kind == "flat" and len(self.latents) != 1:
+            raise ValueError(
+                f"a flat model has one latent layer, not {len(self.latents)}: choose ladder or reverse for more"
+            )
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """z0 (top) to z_{L-1} (next to x)."""
+        return tuple(f"z{k}" for k in range(len(self.latents)))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LearnerConfig:
+    """What each player maximises."""
+
+    name: Literal["symmetric", "elbo", "wake_sleep"] = "symmetric"
+    estimator: Literal["auto", "pathwise", "zgr", "score"] = "auto"  # elbo only
+    samples: Annotated[int, Field(ge=1, le=64)] = 2  # score function: samples of z for each x
+    labelled_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0  # of the terms E_pi(x,y)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """How the moves are made."""
+
+    steps: Positive = 5000
+    batch: Positive = 128
+    labelled_batch: Positive = 64
+    lr: Rate = 1e-3  # Adam
+    lr_q: Rate | None = None  # none: as lr
+    schedule: Literal["alternating", "simultaneous"] = "alternating"
+    moves_p: Annotated[int, Field(ge=0, le=100)] = 1  # per iteration
+    moves_q: Annotated[int, Field(ge=0, le=100)] = 1
+    device: str = "cpu"
+    threads: Natural = 0  # 0: one less than there are cores
+    log_every: Positive = 50  # iterations between metrics
+    probe_every: Natural = 500  # iterations between L_p, L_q, ELBO of the probe set; 0: never
+    snapshot_every: Natural = 500  # iterations between snapshots; 0: never
+    save_seconds: Annotated[float, Field(ge=0)] = 15.0  # between checkpoints
+
+    def __post_init__(self) -> None:
+        if self.moves_p == 0 and self.moves_q == 0:
+            raise ValueError("moves_p and moves_q are both 0, so nobody would ever move")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """A complete run: with `seed`, all that is needed to repeat it."""
+
+    name: str = "run"
+    seed: Natural = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    format: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if self.model.x_family == "bernoulli" and self.data.binarize is None:
+            raise ValueError(
+                "a Bernoulli x needs binary images: set data.binarize to a threshold such as 0.4375, "
+                "or model.x_family to gaussian-scale"
+            )
+
+
+LIVE = ("train.", "learner.labelled_weight")  # fields that may change while a run is under way
+FIXED = ("train.device", "train.threads")  # but these need a new process
+
+
+@cache
+def _adapter() -> TypeAdapter:
+    return TypeAdapter(Config)
+
+
+def from_dict(values: Mapping[str, Any], what: str = "The configuration") -> Config:
+    """A validated Config; UsageError with one sentence that names the first wrong field."""
+    try:
+        return _adapter().validate_python(dict(values))
+    except pydantic.ValidationError as e:
+        raise UsageError(f"{what} is not valid: {_first(e)}.") from None
+
+
+def _first(e: pydantic.ValidationError) -> str:
+    error = e.errors(include_url=False)[0]
+    where = ".".join(str(k) for k in error["loc"])
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "unexpected_keyword_argument":
+        return f"there is no field '{where}'"
+    given = "" if error["type"] == "value_error" else f", but it is {json.dumps(error['input'], default=str)[:80]}"
+    return f"{where}: {message}{given}" if where else message
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain JSON types, complete."""
+    return _adapter().dump_python(config, mode="json")
+
+
+def _fields() -> list[str]:
+    """Every field as section.name, or name at the top."""
+
+    def walk(kind: Any, prefix: str) -> list[str]:
+        found = []
+        for name, hint in typing.get_type_hints(kind, include_extras=False).items():
+            section = hint in (DataConfig, ModelConfig, LearnerConfig, TrainConfig)
+            found += walk(hint, f"{prefix}{name}.") if section else [prefix + name]
+        return found
+
+    return walk(Config, "")
+
+
+def full_name(name: str) -> str:
+    """`lr` -> `train.lr`; UsageError where the name is unknown or ambiguous."""
+    fields = _fields()
+    if name in fields:
+        return name
+    matches = [f for f in fields if f.rpartition(".")[2] == name.rpartition(".")[2] and f.endswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"'{name}' could be {' or '.join(matches)}: write the whole name.")
+    import difflib
+
+    near = difflib.get_close_matches(name, [*fields, *(f.rpartition(".")[2] for f in fields)], n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; the fields are listed in the README."
+    raise UsageError(f"There is no field '{name}'{hint}")
+
+
+def parse_settings(settings: typing.Iterable[str]) -> dict[str, Any]:
+    """`["lr=1e-3", "model.latents=bernoulli:8"]` -> {"train.lr": 0.001, "model.latents": "bernoulli:8"}."""
+    found = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"'{setting}' is not a setting: write it as name=value.")
+        try:
+            value = None if text.lower() == "none" else json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found[full_name(name.strip())] = value
+    return found
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The config with changed fields, {"train.lr": 0.001, ...}; UsageError where a name or value is wrong."""
+    values = to_dict(config)
+    for name, value in changes.items():
+        *section, leaf = full_name(name).split(".")
+        target = values
+        for key in section:
+            target = target[key]
+        target[leaf] = value
+    return from_dict(values, "The setting")
+
+
+def check_live(changes: Mapping[str, Any]) -> None:
+    """UsageError unless every change may be made while the run is under way."""
+    for name in map(full_name, changes):
+        if not name.startswith(LIVE) or name in FIXED:
+            raise UsageError(f"{name} can't change within a run: start a new run with this setting.")
+
+
+def differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configs differ, by full name."""
+
+    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for k, v in values.items():
+            nested = isinstance(v, dict) and prefix == "" and k in ("data", "model", "learner", "train")
+            out |= flat(v, f"{k}.") if nested else {prefix + k: v}
+        return out
+
+    left, right = flat(to_dict(a)), flat(to_dict(b))
+    return {k: (left[k], right[k]) for k in left if left[k] != right[k]}

@@ -1,0 +1,111 @@
+"""Named starting points; a preset lists only what differs from the defaults of `config`."""
+
+from typing import Any
+
+from .config import Config, from_dict, override
+from .errors import UsageError
+
+DATA: dict[str, dict[str, Any]] = {
+    "digits": {"data.name": "digits", "train.steps": 5000, "train.batch": 128},
+    "mnist": {"data.name": "mnist", "train.steps": 20000, "train.batch": 128},
+}
+# Compact MLPs. Layers are listed from the top, z0.
+MODELS: dict[tuple[str, str], dict[str, Any]] = {
+    ("digits", "flat"): {"model.latents": "bernoulli:16", "model.hidden": [128]},
+    ("digits", "ladder"): {"model.latents": "bernoulli:8 bernoulli:24", "model.hidden": [128]},
+    ("digits", "reverse"): {"model.latents": "bernoulli:8 bernoulli:24", "model.hidden": [128]},
+    ("mnist", "flat"): {"model.latents": "bernoulli:50", "model.hidden": [400]},
+    ("mnist", "ladder"): {"model.latents": "bernoulli:30 bernoulli:100", "model.hidden": [400]},
+    ("mnist", "reverse"): {"model.latents": "bernoulli:30 bernoulli:100", "model.hidden": [400]},
+}
+LEARNERS: dict[str, dict[str, Any]] = {
+    "symmetric": {"learner.name": "symmetric"},
+    "elbo": {"learner.name": "elbo", "train.schedule": "simultaneous"},
+    "wake-sleep": {"learner.name": "wake_sleep", "model.prior": "learned"},
+}
+# The authors' settings (reference: the paper's published experiments).
+PAPER: dict[str, dict[str, Any]] = {
+    "paper-mnist-ladder": {"data.name": "mnist", "model.kind": "ladder"},
+    "paper-mnist-reverse": {"data.name": "mnist", "model.kind": "reverse"},
+    "paper-fmnist-ladder": {
+        "data.name": "fashion_mnist",
+        "data.binarize": None,
+        "data.flip": 0.0,
+        "data.noise": 0.01,
+        "model.kind": "ladder",
+        "model.x_family": "gaussian-scale",
+        "model.width": 1000,
+        "model.decoder_activation": "relu",
+    },
+}
+PAPER_COMMON: dict[str, Any] = {
+    "data.split": "all",
+    "model.latents": "bernoulli:30 bernoulli:100",
+    "model.nets": "conv",
+    "train.steps": 200_000,
+    "train.batch": 1024,
+    "train.lr": 1e-4,
+    "train.probe_every": 2000,
+    "train.snapshot_every": 5000,
+    "train.save_seconds": 60.0,
+}
+# What the grid of data x model x learner does not reach.
+EXTRA: dict[str, dict[str, Any]] = {
+    "digits-plane-symmetric": {"model.latents": "gaussian:2", "model.hidden": [128, 64]},
+    "digits-plane-elbo": {
+        "model.latents": "gaussian:2",
+        "model.hidden": [128, 64],
+        "learner.name": "elbo",
+        "train.schedule": "simultaneous",
+    },
+    "digits-ring-symmetric": {
+        "model.latents": "gaussian:2",
+        "model.prior": "implicit:ring",
+        "model.hidden": [128, 64],
+    },
+    "digits-labels-symmetric": {"data.labelled": 200, "model.hidden": [128]},
+    "digits-labels-elbo": {
+        "data.labelled": 200,
+        "model.hidden": [128],
+        "learner.name": "elbo",
+        "train.schedule": "simultaneous",
+    },
+    "celeba-reverse-symmetric": {
+        "data.name": "celeba",
+        "data.labelled": 20_000,
+        "data.binarize": None,
+        "data.flip": 0.0,
+        "data.noise": 0.01,
+        "model.kind": "reverse",
+        "model.latents": "bernoulli:50 bernoulli:200",
+        "model.x_family": "gaussian-scale",
+        "model.hidden": [1000, 1000],
+        "model.activation": "relu",
+        "train.steps": 50_000,
+    },
+}
+
+
+def _all() -> dict[str, dict[str, Any]]:
+    found = {}
+    for (data, kind), model in MODELS.items():
+        for learner, moves in LEARNERS.items():
+            found[f"{data}-{kind}-{learner}"] = DATA[data] | {"model.kind": kind} | model | moves
+    for name, setting in PAPER.items():
+        for learner in ("symmetric", "elbo"):
+            found[f"{name}-{learner}"] = PAPER_COMMON | setting | LEARNERS[learner]
+    return found | EXTRA
+
+
+PRESETS: dict[str, dict[str, Any]] = _all()
+
+
+def preset(name: str) -> Config:
+    """The config of a preset; UsageError where there is none of this name."""
+    if name not in PRESETS:
+        import difflib
+
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`python -m symeq_core presets` lists them."
+        raise UsageError(f"There is no preset '{name}'; {hint}")
+    return override(from_dict({"name": name}), PRESETS[name])

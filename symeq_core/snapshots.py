@@ -1,0 +1,42 @@
+"""What a run looks like at one moment: samples, reconstructions, round trips and codes of a fixed probe set."""
+
+import torch
+from torch import Tensor
+
+from . import chains, figures
+from .checkpoints import tensor_bytes
+from .factors import Chain
+from .models import latents_of
+
+SAMPLES = 64
+TRIPS = (0, 1, 2, 5, 10, 20, 50)  # rows of the round-trip grid: the data, then E[x | z] after so many trips
+TRIP_IMAGES = 12
+CODES = 500
+
+
+@torch.no_grad()
+def take(p: Chain, q: Chain, probe: Tensor, seed: int) -> dict[str, bytes]:
+    """Files of a snapshot by name; the same probe images [N, C, H, W] and the same seed at every step of training.
+
+    codes.safetensors holds, for the first CODES probe images, one sampled z (bits as bytes) and E[z | x and z above].
+    """
+    device = next(p.parameters()).device
+    probe = probe.to(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        samples = chains.decoded_prior(p, SAMPLES)
+        shown = probe[:SAMPLES]
+        reconstructions = chains.reconstruct(p, q, shown)
+        trips = [probe[:TRIP_IMAGES]]
+        for k, v in enumerate(chains.round_trips(p, q, probe[:TRIP_IMAGES], TRIPS[-1] - 1), 1):
+            trips += [chains.decode(p, v)] if k in TRIPS else []
+        v = q.sample({"x": probe[:CODES]})
+    boards = figures.snapshot_boards(
+        {"samples": samples, "probe": shown, "reconstructions": reconstructions, "round_trips": torch.stack(trips)}
+    )
+    codes = {}
+    for name in latents_of(p):
+        discrete = q.explicit()[name].family.discrete
+        codes[f"{name}.sample"] = v[name].to(torch.uint8) if discrete else v[name]
+        codes[f"{name}.mean"] = q.mean(v, name).half()
+    return boards | {"codes.safetensors": tensor_bytes(codes)}
