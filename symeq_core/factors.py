@@ -114,7 +114,7 @@ class Feature(Term):
 class _Known(dict):
     """Values of one call; features are computed on demand and forgotten with the call."""
 
-    def __init__(self, values: Values, features: nn.ModuleDict) -> None:
+    def __init__(self, values: Values, features: dict[str, Feature]) -> None:
         super().__init__(values)
         self.features = features
 
@@ -130,19 +130,23 @@ class Chain(nn.Module):
         super().__init__()
         self.factors = nn.ModuleDict({f.name: f for f in factors})
         self.features = nn.ModuleDict(features or {})
+        # the same objects in plain containers: looking a module up by attribute is slow
+        self._order = {f.name: f for f in factors}
+        self._explicit = {f.name: f for f in factors if isinstance(f, Factor)}
+        self._features = dict(features or {})
 
     @property
     def names(self) -> tuple[str, ...]:
         """Variables in ancestral order."""
-        return tuple(self.factors)
+        return tuple(self._order)
 
     def __getitem__(self, name: str) -> "Factor | Implicit":
         """The factor of a variable."""
-        return cast("Factor | Implicit", self.factors[name])
+        return self._order[name]
 
     def explicit(self) -> dict[str, Factor]:
         """The factors that have a density, by variable."""
-        return {k: f for k, f in self.factors.items() if isinstance(f, Factor)}
+        return self._explicit
 
     def propagate(
         self, given: Values | None = None, n: int | None = None, differentiable: bool = False
@@ -154,9 +158,8 @@ class Chain(nn.Module):
         """
         given = given or {}
         n = n if n is not None else len(next(iter(given.values())))
-        known, scores = _Known(given, self.features), {}
-        for name in self.factors:
-            factor = self[name]
+        known, scores = _Known(given, self._features), {}
+        for name, factor in self._order.items():
             if name in given:
                 continue
             if isinstance(factor, Implicit):
@@ -164,7 +167,7 @@ class Chain(nn.Module):
                 continue
             scores[name] = s = factor.scores(known, n)
             known[name] = factor.family.rsample(s) if differentiable else factor.family.sample(s)
-        return {k: v for k, v in known.items() if k not in self.features}, scores
+        return {k: v for k, v in known.items() if k not in self._features}, scores
 
     @torch.no_grad()
     def sample(self, given: Values | None = None, n: int | None = None) -> Values:
@@ -177,15 +180,13 @@ class Chain(nn.Module):
 
     def scores(self, v: Values, of: Iterable[str] | None = None) -> Values:
         """Natural parameters of the factors in `of` (default: all that have a density), by variable."""
-        known, n = _Known(v, self.features), len(next(iter(v.values())))
-        factors = self.explicit()
-        return {k: factors[k].scores(known, n) for k in (factors if of is None else of)}
+        known, n = _Known(v, self._features), len(next(iter(v.values())))
+        return {k: self._explicit[k].scores(known, n) for k in (self._explicit if of is None else of)}
 
     def log_probs(self, v: Values, of: Iterable[str] | None = None) -> Values:
         """log p(variable | parents) of each factor, [B] in nats, by variable; an implicit factor has none."""
-        factors = self.explicit()
-        return {k: factors[k].family.log_prob(s, v[k]) for k, s in self.scores(v, of).items()}
+        return {k: self._explicit[k].family.log_prob(s, v[k]) for k, s in self.scores(v, of).items()}
 
     def mean(self, v: Values, name: str) -> Tensor:
         """E[name | parents] at the values v, [B, *event]."""
-        return self.explicit()[name].family.mean(self.scores(v, (name,))[name])
+        return self._explicit[name].family.mean(self.scores(v, (name,))[name])

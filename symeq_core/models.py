@@ -18,6 +18,7 @@ from .factors import Chain, Constant, Factor, Feature, Implicit, Term, Values
 from .families import FAMILIES, Family, Gaussian, Shape
 from .nets import NETS, Nets
 from .priors import IMPLICIT, Draw, Empirical
+from .seeds import seeded
 
 
 class _Builder:
@@ -165,8 +166,7 @@ def build(config: ModelConfig, seed: int = 0, prior: Draw | None = None) -> tupl
     prior: for model.prior = "implicit", any callable n -> [n, *event of z0]; it isn't stored with checkpoints.
     Raises UsageError where the config asks for what can't be.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         b = _Builder(config)
         p = _decoder(b, prior)
         return p, ENCODERS[config.kind](b, p)

@@ -7,6 +7,7 @@ from . import chains, figures
 from .checkpoints import tensor_bytes
 from .factors import Chain
 from .models import latents_of
+from .seeds import seeded
 
 SAMPLES = 64
 TRIPS = (0, 1, 2, 5, 10, 20, 50)  # rows of the round-trip grid: the data, then E[x | z] after so many trips
@@ -22,8 +23,7 @@ def take(p: Chain, q: Chain, probe: Tensor, seed: int) -> dict[str, bytes]:
     """
     device = next(p.parameters()).device
     probe = probe.to(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         samples = chains.decoded_prior(p, SAMPLES)
         shown = probe[:SAMPLES]
         reconstructions = chains.reconstruct(p, q, shown)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .config import TrainConfig
 from .errors import SymeqError, UsageError
 from .learners import Batch, Move, Utility
-from .seeds import derive
+from .seeds import derive, seed_torch
 
 Event = dict[str, Any]
 
@@ -91,7 +91,7 @@ class Trainer:
         measure: take gradient norms, which the next `metrics` reports.
         """
         begin = time.perf_counter()
-        torch.manual_seed(derive(self.seed, "iteration", self.iteration))
+        seed_torch(derive(self.seed, "iteration", self.iteration), self.device)
         if players is None:
             times = {"p": self.config.moves_p, "q": self.config.moves_q}
         else:
@@ -130,6 +130,7 @@ class Trainer:
                 given = [w.grad for w in move.params if w.grad is not None]
                 self._norms[move.player] = torch.nn.utils.get_total_norm(given)
             self.optimizers[move.player].step()
+            self.optimizers[move.player].zero_grad()  # frees the memory for the next gradients
 
     def metrics(self) -> Event:
         """What happened since the last call: utilities and their terms (mean nats per image), norms, throughput.
