@@ -3,13 +3,15 @@
 The root folder is SYMEQ_DATA, else the platform's cache folder. Every loader fails with one sentence (DataError).
 """
 
+import hashlib
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -19,10 +21,11 @@ from torch import Tensor
 from . import images
 from .config import Config, DataConfig, Latent
 from .errors import SymeqError, UsageError
+from .images import Progress
 from .learners import Batch
 from .seeds import derive
 
-Progress = Callable[[str, int, int | None], None]  # (what, done, of how many)
+NETWORK_SECONDS = 60.0  # a connection that says nothing for so long is given up
 
 
 class DataError(SymeqError):
@@ -59,7 +62,11 @@ class Spec(NamedTuple):
 def data_root() -> Path:
     """SYMEQ_DATA, else the platform's cache folder."""
     given = os.environ.get("SYMEQ_DATA")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("symeq")) / "data"
+    return _absolute(given) if given else Path(platformdirs.user_cache_dir("symeq")) / "data"
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # pathlib's expanduser raises on an unknown ~user
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -90,57 +97,66 @@ def _digits(config: DataConfig, root: Path, progress: Progress | None) -> Datase
 
 
 @contextmanager
-def _download_reports(what: str, progress: Progress | None) -> Iterator[None]:
-    """While inside, torchvision's download bar tells `progress` too."""
+def _downloading(what: str, progress: Progress | None) -> Iterator[None]:
+    """While inside, download bars tell `progress`, if any, instead of the terminal; no connection hangs for ever."""
+    import tqdm
     from torchvision.datasets import utils
 
-    bar = utils.tqdm
+    class Reporting(tqdm.tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"disable": True})
 
-    class Reporting(bar):  # type: ignore[misc, valid-type]
         def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
+            self.n += n or 0
             if progress:
-                progress(what, int(self.n), self.total and int(self.total))
-            return shown
+                progress(what, int(self.n), int(self.total) if self.total else None)
+            return None
 
-    utils.tqdm = Reporting
-    try:
+    modules: tuple[Any, ...] = (utils, tqdm) if progress else ()  # torchvision's own downloads; gdown's
+    with ExitStack() as restore:
+        restore.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
+        socket.setdefaulttimeout(NETWORK_SECONDS)
+        for module in modules:
+            restore.callback(setattr, module, "tqdm", module.tqdm)
+            module.tqdm = Reporting
         yield
-    finally:
-        utils.tqdm = bar
 
 
-def _torchvision(kind: str, root: Path, progress: Progress | None, **options: object) -> object:
-    """A torchvision data set: from disk, else downloaded; DataError says what is missing, where, and what to do."""
+def _torchvision(kind: str, root: Path, progress: Progress | None, **options: object) -> Any:
+    """A torchvision data set: from disk, else downloaded; DataError says what is missing, where, and what to do.
+
+    One process at a time, as several runs may be started at once.
+    """
     import torchvision
 
     make = partial(getattr(torchvision.datasets, kind), root=str(root), **options)
-    try:
-        return make(download=False)
-    except RuntimeError as e:
-        if "not found" not in str(e).lower():
-            raise DataError(_damaged(kind, root, e)) from e
-    except Exception as e:
-        raise DataError(_damaged(kind, root, e)) from e
-    try:
-        with _download_reports(kind, progress):
-            return make(download=True)
-    except Exception as e:
-        raise DataError(
-            f"{kind} was not found in {root} and could not be downloaded ({_short(e)}): go online and try again, "
-            "or set SYMEQ_DATA to a folder that holds it in torchvision's layout."
-        ) from e
+    with images.alone(root / f".{kind}.lock", kind, progress):
+        try:
+            return make(download=False)
+        except Exception as e:
+            if not (isinstance(e, RuntimeError) and "not found" in str(e).lower()):
+                raise _damaged(kind, root, images.reason(e)) from e
+        try:
+            with _downloading(kind, progress):
+                return make(download=True)
+        except SymeqError:  # from `progress`
+            raise
+        except Exception as e:
+            raise DataError(
+                f"{kind} is missing or incomplete in {_folder_of(kind, root)} and could not be downloaded "
+                f"({images.reason(e)}): try again with a working connection, or set SYMEQ_DATA to a folder that holds "
+                f"{kind} in torchvision's layout."
+            ) from e
 
 
-def _short(e: BaseException) -> str:
-    lines = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
-    return lines[-1].strip()[:160]
+def _folder_of(kind: str, root: Path) -> Path:
+    return root / ("celeba" if kind == "CelebA" else kind)
 
 
-def _damaged(kind: str, root: Path, e: BaseException) -> str:
-    return (
-        f"The files of {kind} in {root} are damaged or unreadable ({_short(e)}): "
-        f"delete {root / ('celeba' if kind == 'CelebA' else kind)} and try again to download them anew."
+def _damaged(kind: str, root: Path, why: str) -> DataError:
+    return DataError(
+        f"The files of {kind} in {root} are damaged or unreadable ({why}): "
+        f"delete {_folder_of(kind, root)} and try again to download them anew."
     )
 
 
@@ -149,10 +165,10 @@ def _mnist_like(kind: str, config: DataConfig, root: Path, progress: Progress | 
 
     def part(train: bool) -> Images:
         data = _torchvision(kind, root, progress, train=train)
-        pixels, labels = data.data, data.targets  # type: ignore[attr-defined]
+        pixels, labels = data.data, data.targets
         if pixels.shape[1:] != (28, 28) or len(pixels) != len(labels) or not len(labels) or labels.max() > 9:
-            shape = f"{list(pixels.shape)} images, {len(labels)} labels"
-            raise DataError(_damaged(kind, root, ValueError(shape)))
+            largest = labels.max() if len(labels) else "none"
+            raise _damaged(kind, root, f"images {list(pixels.shape)}, {len(labels)} labels, the largest {largest}")
         return Images(pixels.unsqueeze(1).contiguous(), _one_hot(labels, 10))
 
     names = tuple("0123456789")
@@ -166,24 +182,28 @@ CELEBA_SIDE = 64
 
 def _celeba(config: DataConfig, root: Path, progress: Progress | None) -> Dataset:
     """Faces cropped to their central 148 x 148 pixels and resized (64 x 64 unless told), with 40 attributes."""
+    from PIL import Image
     from torchvision import transforms as T
 
     side = config.size or CELEBA_SIDE
     to_bytes = T.Compose([T.CenterCrop(148), T.Resize(side, antialias=True), T.PILToTensor()])
+    folder = root / "celeba"
+
+    def face(file: Path) -> Tensor:
+        try:
+            with Image.open(file) as picture:
+                return to_bytes(picture.convert("RGB"))
+        except Exception as e:
+            raise DataError(
+                f"{file} is missing or damaged ({images.reason(e)}): "
+                f"delete the folder {file.parent} and try again to unpack or download it anew."
+            ) from e
 
     def part(split: str) -> tuple[Images, tuple[str, ...]]:
-        data = _torchvision("CelebA", root, progress, split=split, transform=to_bytes)
-        labels = data.attr.to(torch.uint8)  # type: ignore[attr-defined]
-        names = tuple(k for k in data.attr_names if k)  # type: ignore[attr-defined]
-        folder = root / "celeba" / "img_align_celeba"
-        pixels = images.decoded(
-            root / "celeba" / f"symeq-{split}-{side}-{len(labels)}.npy",
-            (len(labels), 3, side, side),
-            lambda i: data[i][0],  # type: ignore[index]
-            folder,
-            progress,
-        )
-        return Images(pixels, labels), names
+        data = _torchvision("CelebA", root, progress, split=split)
+        files = [folder / "img_align_celeba" / name for name in data.filename]
+        pixels = images.decoded("CelebA", files, face, (3, side, side), folder / f"symeq-{split}-{side}", progress)
+        return Images(pixels, data.attr.to(torch.uint8)), tuple(k for k in data.attr_names if k)
 
     train, names = part("train")
     return Dataset(train, part("test")[0], names)
@@ -197,53 +217,74 @@ FOLDER_SIDE = 32
 def _folder_path(config: DataConfig) -> Path:
     if not config.path:
         raise UsageError("The data set 'folder' needs a path: set data.path to a folder of images.")
-    path = Path(config.path).expanduser()
-    if not path.is_dir():
+    path = _absolute(config.path)
+    if not os.path.isdir(path):  # unlike pathlib's, false for whatever can't be one
         raise DataError(f"There is no folder {path}: set data.path to a folder of images.")
     return path
 
 
 def _folder_classes(config: DataConfig) -> list[str]:
-    """Names of the sub-folders that hold images; none where the images lie in the folder itself."""
-    path = _folder_path(config)
-    return sorted(d.name for d in path.iterdir() if d.is_dir() and images.image_files(d))
+    """Names of the sub-folders that hold images, if there are two or more, as one alone tells nothing apart."""
+    found = [d.name for d in images.image_folders(_folder_path(config))]
+    return found if len(found) > 1 else []
 
 
 def _folder(config: DataConfig, root: Path, progress: Progress | None) -> Dataset:
-    """Images of a folder, cropped to their central square and resized; sub-folders, if any, are the labels."""
+    """Images of a folder, cropped to their central square and resized; two or more sub-folders are the labels.
+
+    A tenth is the test set, stratified, the same for every seed; a class's only image is for training.
+    Images beside labelled sub-folders have no label and are left out.
+    """
     path, classes = _folder_path(config), _folder_classes(config)
-    files = [(f, k) for k, name in enumerate(classes) for f in images.image_files(path / name)]
-    if not classes:
-        files = [(f, 0) for f in images.image_files(path)]
-    if len(files) < 10:
+    folders = [path / name for name in classes] or [path]
+    if not classes and not images.image_files(path):
+        folders = images.image_folders(path)
+    found = [(f, k) for k, folder in enumerate(folders) for f in images.image_files(folder)]
+    if len(found) < 10:
         raise DataError(
-            f"{path} holds {len(files)} images ({', '.join(sorted(images.SUFFIXES))}), too few to train and test on: "
+            f"{path} holds too few images to train and test on ({len(found)}; {', '.join(sorted(images.SUFFIXES))}): "
             "put at least 10 there, or into sub-folders named after their labels."
         )
-    channels, side, _ = _folder_shape(config)
-    pixels = torch.empty(len(files), channels, side, side, dtype=torch.uint8)
-    for i, (file, _) in enumerate(files):
-        pixels[i] = images.read(file, side, channels)
-        if progress and i % 100 == 0:
-            progress(f"images of {path.name}", i, len(files))
-    labels = _one_hot(torch.tensor([k for _, k in files]), len(classes)) if len(classes) > 1 else None
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
-    test, train = order.split([max(1, len(files) // 10), len(files) - max(1, len(files) // 10)])
+    y = torch.tensor([k for _, k in found])
+    order = _stratified(y)
+    files, channels, side = [found[i][0] for i in order.tolist()], *_folder_shape(config)[:2]
+    key = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+    cache = root / "folders" / f"{key}-{side}x{channels}"
+    read = partial(images.read, side=side, channels=channels)
+    pixels = images.decoded(path.name, files, read, (channels, side, side), cache, progress)
+    labels = _one_hot(y[order], len(classes)) if classes else None
+    n = len(files) // 10
 
-    def part(index: Tensor) -> Images:
-        return Images(pixels[index], labels[index] if labels is not None else None)
+    def part(of: slice) -> Images:
+        return Images(pixels[of], labels[of] if labels is not None else None)
 
-    return Dataset(part(train), part(test), tuple(classes))
+    return Dataset(part(slice(n, None)), part(slice(n)), tuple(classes))
+
+
+def _stratified(y: Tensor) -> Tensor:
+    """A fixed random order of y [N] whose first tenth holds a tenth of each class, but none whole unless it must."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+    share = _turns(y[order]) / y.bincount()[y[order]]
+    return order[share.argsort(descending=True, stable=True)]
+
+
+def _turns(y: Tensor) -> Tensor:
+    """How many of the same class come before each [N]."""
+    by_class, counts = y.argsort(stable=True), y.bincount()
+    turns = torch.empty_like(y)
+    turns[by_class] = torch.arange(len(y)) - (counts.cumsum(0) - counts)[y[by_class]]
+    return turns
 
 
 def _folder_shape(config: DataConfig) -> tuple[int, int, int]:
+    _folder_path(config)  # refuses before a run is made
     side = config.size or FOLDER_SIDE
     return config.channels or 1, side, side
 
 
 def _folder_label(config: DataConfig) -> Latent | None:
     k = len(_folder_classes(config))
-    return _classes(k) if k > 1 else None
+    return _classes(k) if k else None
 
 
 DATASETS: dict[str, Spec] = {
@@ -285,7 +326,7 @@ def complete(config: Config) -> Config:
 
 
 def load_data(config: DataConfig, progress: Progress | None = None) -> Dataset:
-    """The data set in memory; with split "all" its training part holds every image."""
+    """The data set in memory; with split "all" its training part holds the test images, too."""
     data = spec(config).load(config, data_root(), progress)
     if config.split == "train":
         return data
@@ -366,12 +407,10 @@ class Source:
 
 
 def _labelled(data: Images, count: int, seed: int) -> Tensor:
-    """Indices of the images that show their label: `count` of them, equally many of each class where classes exist."""
+    """Indices of the images that show their label: `count` of them, or all if fewer, in equal numbers of each class."""
     if data.labels is None:
         raise UsageError("data.labelled is set, but these images have no labels: set data.labelled=0.")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(derive(seed, "labelled images")))
     if data.labels.dim() == 3:  # one-hot: take the classes in turn
-        y = data.labels[order, 0].argmax(1)
-        rank = torch.nn.functional.one_hot(y).cumsum(0).gather(1, y[:, None])[:, 0]
-        order = order[rank.argsort(stable=True)]
+        order = order[_turns(data.labels[order, 0].argmax(1)).argsort(stable=True)]
     return order[:count]

@@ -87,8 +87,10 @@ def _prior(b: _Builder, draw: Draw | None) -> Factor | Implicit:
     _, _, name = kind.partition("implicit:")
     if kind != "implicit" and name not in IMPLICIT:
         known = ", ".join(f"implicit:{k}" for k in IMPLICIT)
-        raise UsageError(f"There is no prior '{kind}'; choose fixed, learned, {known}, or implicit with a function.")
-    return Implicit("z0", draw or (IMPLICIT[name](latent) if name else None), latent.event)
+        raise UsageError(f"There is no prior {kind[:40]!r}; choose fixed, learned, {known}, or implicit with a function.")
+    if draw is not None:  # a module would be registered, trained and stored as a part of p: it is the caller's
+        return Implicit("z0", lambda n: draw(n), latent.event)
+    return Implicit("z0", IMPLICIT[name](latent) if name else None, latent.event)
 
 
 def _label_prior(b: _Builder) -> Factor | Implicit:

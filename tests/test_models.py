@@ -123,6 +123,20 @@ def test_any_callable_is_an_implicit_prior():
     assert "z0" not in p.log_probs(p.sample(n=3))
 
 
+def test_an_implicit_prior_that_is_a_module_stays_the_callers():
+    class Prior(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+        def forward(self, n):
+            return self.layer(torch.randn(n, 2)).detach()
+
+    p, _ = build(config(latents="gaussian:2", prior="implicit"), prior=Prior())
+    assert p.sample(n=3)["z0"].shape == (3, 2)
+    assert not [k for k, _ in p.named_parameters() if "z0" in k]
+
+
 def test_implicit_priors_that_cannot_be():
     p, _ = build(config(latents="gaussian:2", prior="implicit"), prior=lambda n: torch.zeros(n, 3))
     with pytest.raises(SymeqError, match=r"shape \[4, 2\], but it drew \[4, 3\]"):
