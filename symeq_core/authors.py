@@ -1,14 +1,18 @@
 """Import of the authors' saved state dicts into a checkpoint of ours, dimensions taken from the tensors."""
 
 import re
+import warnings
+import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checkpoints import assign_pair, pair_tensors, save_pair
-from .config import Config, Latent, override
+from .checkpoints import assign_pair, outline, pair_tensors, save_pair
+from .config import Config, override
 from .errors import SymeqError, UsageError
 from .models import build
 from .presets import preset
@@ -53,21 +57,23 @@ _NOT_WEIGHTS = re.compile(r"z[01]_[pq](_mi)?|dummy_param")
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """A state dict of plain tensors. Only weights are read, never code, and nothing larger than the file is made."""
+    """A state dict of plain tensors. Only weights are read, never code, and no tensor larger than the file is made."""
     problem = f"{file} is not a state dict saved with torch.save (tensors by name)"
     try:
-        size = file.stat().st_size
-        outline = torch.load(file, map_location="meta", weights_only=True)
-        whole = isinstance(outline, dict) and all(
-            isinstance(k, str) and isinstance(v, Tensor) for k, v in outline.items()
+        _check_claim(file, _unpacked(file))
+        claimed = _loaded(file, "meta")
+        whole = isinstance(claimed, dict) and all(
+            isinstance(k, str) and isinstance(v, Tensor) for k, v in claimed.items()
         )
-        if whole and sum(v.numel() * v.element_size() for v in outline.values()) > size:
-            raise SymeqError(f"{file} claims more data than it holds: it is damaged, or not to be trusted.")
-        state = torch.load(file, map_location="cpu", weights_only=True) if whole else None
+        if whole:
+            _check_claim(file, sum(v.numel() * v.element_size() for v in claimed.values()))
+        state = _loaded(file, "cpu") if whole else None
     except FileNotFoundError:
         raise SymeqError(f"There is no file {file}.") from None
     except IsADirectoryError:
         raise SymeqError(f"{file} is a folder: name the file saved with torch.save.") from None
+    except OSError as e:
+        raise SymeqError(f"{file} can't be read ({e.strerror or e}).") from e
     except SymeqError:
         raise
     except Exception as e:  # torch.load raises whatever the damage leads to
@@ -75,6 +81,25 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     if not state:
         raise SymeqError(f"{problem}.")
     return state
+
+
+def _loaded(file: Path, device: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it finds odd is refused, or does no harm
+        return torch.load(file, map_location=device, weights_only=True)
+
+
+def _unpacked(file: Path) -> int:
+    """Bytes in the archive that torch.save writes (it never compresses); 0 for its older format, which is none."""
+    if file.is_dir() or not zipfile.is_zipfile(file):
+        return 0
+    with zipfile.ZipFile(file) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def _check_claim(file: Path, claimed: int) -> None:
+    if claimed > file.stat().st_size:
+        raise SymeqError(f"{file} claims more data than it holds: it is damaged, or not to be trusted.")
 
 
 def convert(state: dict[str, Tensor], variant: str) -> tuple[dict[str, Tensor], Config]:
@@ -90,10 +115,27 @@ def convert(state: dict[str, Tensor], variant: str) -> tuple[dict[str, Tensor], 
     given = {k: v for k, v in state.items() if not _NOT_WEIGHTS.fullmatch(k)}
     for name in sorted(wanted.keys() - given.keys()) + sorted(given.keys() - wanted.keys()):
         what = "lacks" if name in wanted else "has the unknown tensor"
-        raise SymeqError(f"This is not a saved {variant} model: it {what} {name}. Is the variant right?")
-    config = _dimensions(given, names, preset(base))
-    tensors = {ours: given[theirs].float() for theirs, ours in wanted.items()}
-    return tensors, replace(config, name=variant)
+        raise SymeqError(f"This is not a saved {variant} model, as it {what} {name!r:.100}: is the variant right?")
+    config = replace(_dimensions(given, names, preset(base)), name=variant)
+    shapes = pair_tensors(*outline(config.model, "The saved model"))
+    return {ours: _fitted(theirs, given[theirs], shapes[ours]) for theirs, ours in wanted.items()}, config
+
+
+def _fitted(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+    """The tensor in the wanted shape and memory of its own; a linear layer may come as a 1 x 1 convolution."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
+        raise SymeqError(f"{name} does not hold plain floating-point numbers: the file is damaged or foreign.")
+    shape = list(tensor.shape)
+    while len(shape) > wanted.dim() and shape[-1] == 1:
+        shape.pop()
+    if shape != list(wanted.shape):
+        raise SymeqError(
+            f"{name} has shape {list(tensor.shape)}, expected {list(wanted.shape)}: the file is damaged or foreign."
+        )
+    fitted = tensor.detach().reshape(shape).to(wanted.dtype).clone(memory_format=torch.contiguous_format)
+    if not fitted.isfinite().all():
+        raise SymeqError(f"{name} holds NaN or infinite numbers: the file is damaged, or its training failed.")
+    return fitted
 
 
 def _dimensions(state: dict[str, Tensor], names: Names, base: Config) -> Config:
@@ -109,38 +151,39 @@ def _dimensions(state: dict[str, Tensor], names: Names, base: Config) -> Config:
     top = next(v for k, v in names.items() if k.endswith("lin3") and v.startswith("q."))
     z1, width = shape(next(v for k, v in names.items() if k.endswith("conv_z1") and "z1" in v))[:2]
     z0, middle = shape(top)[0], shape("p.factors.z1.terms.0.net.layers.0")[0]
-    return override(
-        base,
-        {
-            "model.latents": f"{Latent('bernoulli', z0)} {Latent('bernoulli', z1)}",
-            "model.width": width,
-            "model.middle": middle,
-            "model.x_shape": [shape("q.features.h.net.layers.0")[1], 28, 28],
-        },
-    )
+    sizes = {
+        "model.latents": f"bernoulli:{z0} bernoulli:{z1}",
+        "model.width": width,
+        "model.middle": middle,
+        "model.x_shape": [shape("q.features.h.net.layers.0")[1], 28, 28],
+    }
+    try:
+        return override(base, sizes)
+    except UsageError as e:
+        raise SymeqError(
+            f"The tensors' shapes are no model's ({str(e).rstrip('.')}): the file is damaged or foreign."
+        ) from e
 
 
 def import_authors(file: str | Path, variant: str, folder: str | Path) -> Config:
     """Read the authors' saved model into a new checkpoint folder; returns its config.
 
     The networks, and so the scores for the same x, z0 and z1, are theirs. SymeqError with one sentence where the
-    file is wrong, cut short or foreign; nothing is written then.
+    file is wrong, cut short or foreign, or the disk full; the folder is as before then.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty: name a new folder.")
     tensors, config = convert(read_state_dict(Path(file)), variant)
-    with torch.device("meta"):
-        p, q = build(config.model)
-    fixed = {k: v for k, v in pair_tensors(*build(config.model)).items() if k not in tensors}
-    for name, wanted in pair_tensors(p, q).items():
-        if name in tensors:  # a linear layer may have been saved as a 1 x 1 convolution
-            if tensors[name].numel() != wanted.numel():
-                raise SymeqError(
-                    f"{name} has shape {list(tensors[name].shape)}, expected {list(wanted.shape)}: "
-                    f"the file is damaged, or not a {variant} model."
-                )
-            tensors[name] = tensors[name].reshape(wanted.shape)
-    assign_pair(p, q, fixed | tensors)
-    save_pair(folder, p, q, config)
+    p, q = build(config.model)
+    assign_pair(p, q, pair_tensors(p, q) | tensors)  # what is fixed, as the prior, is no weight of theirs
+    existed = folder.exists()
+    try:
+        save_pair(folder, p, q, config)
+    except BaseException:
+        with suppress(OSError):
+            (folder / "config.json").unlink(missing_ok=True)
+            if not existed:
+                folder.rmdir()
+        raise
     return config

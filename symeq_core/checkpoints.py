@@ -4,6 +4,8 @@ A checkpoint is a folder with config.json and model.safetensors (tensors "p.*" a
 latest.safetensors holds optimiser state besides, is one too.
 """
 
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import torch
 from torch import Tensor
 
 from . import files
-from .config import Config, from_dict, to_dict
-from .errors import SymeqError
+from .config import Config, ModelConfig, from_dict, to_dict
+from .errors import SymeqError, UsageError
 from .factors import Chain
 from .models import build
 from .priors import Draw
@@ -43,7 +45,15 @@ def tensor_bytes(tensors: dict[str, Tensor], facts: dict[str, str] | None = None
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, facts) of a safetensors file; SymeqError where it is missing or damaged."""
     with _opened(path) as f:
-        return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118 (not a dict)
+        try:
+            return _copied(f, list(f.keys())), dict(f.metadata() or {})
+        except (safetensors.SafetensorError, AttributeError) as e:  # a type of number that torch doesn't have
+            raise SymeqError(f"{path} holds tensors of a type that can't be read: restore it from a copy.") from e
+
+
+def _copied(f: Any, names: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors of an open file in memory of their own: they come as views of the file, which may be overwritten."""
+    return {k: f.get_tensor(k).clone() for k in names}
 
 
 def _opened(path: Path) -> Any:
@@ -62,12 +72,15 @@ def save_pair(folder: Path, p: Chain, q: Chain, config: Config) -> None:
 
 
 def read_config(folder: str | Path) -> Config:
-    """The validated config of a checkpoint or run folder."""
+    """The validated config of a checkpoint or run folder; SymeqError with one sentence where it is not sound."""
     path = Path(folder) / "config.json"
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")
-    return from_dict(values, str(path))
+    try:
+        return from_dict(values, str(path))
+    except UsageError as e:  # nobody asked for anything wrong: the file is bad; it may hold any text, of any length
+        raise SymeqError(textwrap.shorten(str(e), 500, placeholder=" ...")) from None
 
 
 def weights_file(folder: str | Path) -> Path:
@@ -82,27 +95,45 @@ def load(folder: str | Path, device: torch.device | str = "cpu", prior: Draw | N
     """The pair (p, q) of a checkpoint or run folder, in evaluation mode; nothing but the folder is needed.
 
     prior: the function to draw from, where the pair was trained with a caller's own implicit prior.
-    Raises SymeqError with one sentence where the folder is not a whole checkpoint.
+    Raises SymeqError with one sentence where the folder is not a whole checkpoint, or its weights are not finite.
     """
     config, path = read_config(folder), weights_file(folder)
-    with torch.device("meta"):  # shapes are compared before a byte is allocated
-        p, q = build(config.model, config.seed, prior)
+    p, q = outline(config.model, f"The config.json of {folder}", prior)
     wanted = pair_tensors(p, q)
     with _opened(path) as f:
-        held = {k: f.get_slice(k) for k in f.keys() if k.startswith(("p.", "q."))}  # noqa: SIM118
-        for name in wanted.keys() ^ held.keys():
-            where = "lacks" if name in wanted else "has a tensor too many,"
-            raise SymeqError(f"{path} does not fit its config.json: it {where} {name}.")
-        for name, tensor in wanted.items():
-            shape, dtype = list(held[name].get_shape()), held[name].get_dtype()
-            if shape != list(tensor.shape) or dtype != _DTYPES.get(tensor.dtype):
-                raise SymeqError(
-                    f"{path} does not fit its config.json: {name} is {dtype} {shape}, "
-                    f"expected {_DTYPES.get(tensor.dtype)} {list(tensor.shape)}."
-                )
-        tensors = {k: f.get_tensor(k) for k in wanted}
+        _compare(f, wanted, path)
+        tensors = _copied(f, wanted)
+    for name, tensor in tensors.items():  # no number of such a pair means anything, and on CUDA drawing aborts
+        if not tensor.isfinite().all():
+            raise SymeqError(f"{path} holds NaN or infinite numbers in {name}: restore it from a copy.")
     assign_pair(p, q, tensors)
     return p.to(device).eval(), q.to(device).eval()
+
+
+def outline(config: ModelConfig, what: str, prior: Draw | None = None) -> tuple[Chain, Chain]:
+    """The pair without its weights, of whatever size: names and shapes can be compared before a byte is allocated."""
+    try:
+        with torch.device("meta"):
+            return build(config, prior=prior)
+    except UsageError as e:
+        if prior is not None:  # what was asked for may be at fault
+            raise
+        raise SymeqError(textwrap.shorten(f"{what} is not valid: {e}", 500, placeholder=" ...")) from None
+    except (RuntimeError, OverflowError, TypeError) as e:  # torch: sizes beyond 64 bits
+        raise SymeqError(f"{what} asks for networks larger than any machine: restore it from a copy.") from e
+
+
+def _compare(f: Any, wanted: dict[str, Tensor], path: Path) -> None:
+    """SymeqError unless an open file has exactly the wanted tensors of p and q; other tensors are not ours to judge."""
+    held = {k: f.get_slice(k) for k in f.keys() if k.startswith(("p.", "q."))}  # noqa: SIM118 (not a dict)
+    for name in sorted(wanted.keys() ^ held.keys()):
+        where = "lacks" if name in wanted else "has the unknown tensor"
+        raise SymeqError(f"{path} does not fit its config.json: it {where} {name!r:.100}.")
+    for name, tensor in wanted.items():
+        found = f"{held[name].get_dtype()} {list(held[name].get_shape())}"
+        expected = f"{_DTYPES[tensor.dtype]} {list(tensor.shape)}"
+        if found != expected:
+            raise SymeqError(f"{path} does not fit its config.json: {name} is {found}, expected {expected}.")
 
 
 def assign_pair(p: Chain, q: Chain, tensors: dict[str, Tensor]) -> None:
