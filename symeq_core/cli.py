@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from .config import Config, check_live, override, parse_settings, to_dict
+from .config import Config, override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
 from .presets import PRESETS, preset
 from .runs import Run, all_runs, new_folder, runs_root
@@ -18,24 +21,35 @@ VARIANTS = ("mnist-ladder", "mnist-reverse", "fmnist-ladder")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        options = _parser().parse_args(arguments)
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
     except UsageError as e:
         return _complain(str(e), 2)
     except SymeqError as e:
         return _complain(str(e), 1)
     except KeyboardInterrupt:
         return _complain("Interrupted.", 1)
-    except BrokenPipeError:  # `| head` closed our output
-        sys.stderr.close()
+    except BrokenPipeError:  # `| head` has read enough
+        _drop_output()
         return 0
     except OSError as e:
-        return _complain(f"{e.filename or 'A file'} can't be used ({e.strerror or e}).", 1)
+        if not e.filename:
+            _drop_output()
+        return _complain(f"{e.filename or 'The output'} can't be used ({e.strerror or e}).", 1)
+
+
+def _drop_output() -> None:
+    """What is left in the buffer goes nowhere, or Python would try, and complain, once more at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"symeq_core: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # nobody is there to read it
+        print(f"symeq_core: {' '.join(sentence.split())}", file=sys.stderr)
     return code
 
 
@@ -43,87 +57,132 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _train(o: argparse.Namespace) -> int:
+    changes = parse_settings(o.set) | ({"train.steps": o.steps} if o.steps else {})
+    if o.run_folder:
+        if o.preset or o.out:
+            raise UsageError("--preset and --out are for a new run; a run folder is resumed as it is.")
+        run = Run.open(o.run_folder)
+    else:
+        run, changes = _started(o, changes), {}
     from .worker import Worker
 
-    changes = parse_settings(o.set) | ({"train.steps": o.steps} if o.steps else {})
-    run = _resumed(o, changes) if o.run_folder else _started(o, changes)
-    steps = run.config().train.steps
-    print(f"{run.folder}: {steps:,} steps; stop with Ctrl-C, resume with `train {run.folder}`", file=sys.stderr)
-    with _Bar(steps) as bar:
-        end = Worker(run, bar.hear).work()
-    _summary(run, end)
-    return 0 if end == "finished" or _was_asked(run) else 1
+    with _Progress(run) as progress:
+        end = Worker(run, progress.hear, changes).work()
+    print(_summary(run, end))
+    return 0 if end == "finished" or run.events()[-1].get("reason") == "asked to" else 1
 
 
 def _started(o: argparse.Namespace, changes: dict[str, Any]) -> Run:
     if not o.preset:
         raise UsageError("Name a preset (--preset digits-flat-symmetric) or a run folder to resume.")
     config = override(preset(o.preset), changes)
+    from .worker import check
+
+    config = check(config)
     return Run.create(o.out or new_folder(runs_root(), config.name), config)
 
 
-def _resumed(o: argparse.Namespace, changes: dict[str, Any]) -> Run:
-    if o.preset or o.out:
-        raise UsageError("--preset and --out are for a new run; a run folder is resumed as it is.")
-    run = Run.open(o.run_folder)
-    fresh = not run.weights.is_file()
-    if not fresh:
-        check_live({k: v for k, v in changes.items() if k not in ("train.device", "train.threads")} or {})
-    if run.is_running():
-        raise SymeqError(f"{run.folder} is being trained by another process: stop that one first.")
-    if changes:
-        run.write_config(override(run.config(), changes))
-    return run
+_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
-def _was_asked(run: Run) -> bool:
-    return run.events()[-1].get("reason") == "asked to"
+class _Progress:
+    """A live bar with both utilities and images per second; plain lines where there is no terminal."""
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.bar: Any = None
 
-class _Bar:
-    """A live progress bar with both utilities and images per second; plain lines where there is no terminal."""
-
-    def __init__(self, steps: int) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=steps, unit="step", disable=None, dynamic_ncols=True, smoothing=0.1)
-        self.quiet = self.bar.disable
-
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "_Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        if self.bar:
+            with suppress(OSError):  # the terminal is gone
+                self.bar.close()
 
     def hear(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind in ("start", "resume"):
-            self.bar.initial = self.bar.n = event["step"]
-            self.bar.reset(self.bar.total)
-            self.bar.n = event["step"]
-        elif kind == "data":
-            total = f"/{event['total']:,}" if event["total"] else ""
-            self.bar.set_description(f"{event['what']} {event['done']:,}{total}")
-        elif kind == "metrics":
-            self.bar.set_description("")
-            self.bar.n = event["step"]
-            utility = {f"L_{k}": f"{v:.2f}" for k, v in event["utility"].items()}
-            self.bar.set_postfix(utility | {"images/s": f"{event['images_per_s']:,.0f}"})
-        elif kind == "probe" and self.quiet:
-            print(f"step {event['step']:,}: {_figures(event['figures'])}", file=sys.stderr, flush=True)
+        """Show one event."""
+        if not self.bar:
+            self._open()
+        show = getattr(self, f"_{event['event']}", None)
+        if show:
+            show(event)
+
+    def _open(self) -> None:
+        from tqdm import tqdm
+
+        c, folder = self.run.config(), self.run.folder
+        what = f"{c.data.name}, {c.model.kind}, {c.learner.name}, {c.train.steps:,} steps"
+        print(f"{folder}: {what}; Ctrl-C saves and stops, `train {shlex.quote(str(folder))}` resumes", file=sys.stderr)
+        self.bar = tqdm(total=c.train.steps, bar_format=_FORMAT, disable=None, smoothing=0.1, **_size())
+
+    def _say(self, line: str) -> None:
+        self.bar.write(line, file=sys.stderr)
+        sys.stderr.flush()
+
+    def _start(self, event: dict[str, Any]) -> None:
+        self.bar.reset()
+        self.bar.initial = self.bar.n = event["step"]
+        if event["step"] >= self.bar.total:
+            self._say(f"It was finished already; --steps N with N above {event['step']:,} trains it longer")
+
+    _resume = _start
+
+    def _data(self, event: dict[str, Any]) -> None:
+        total = f"/{event['total']:,}" if event["total"] else ""
+        self.bar.set_description(f"{event['what']} {event['done']:,}{total}")
+
+    def _metrics(self, event: dict[str, Any]) -> None:
+        self.bar.n = event["step"]
+        utility = ", ".join(f"{player} {value:.2f}" for player, value in event["utility"].items())
+        self.bar.set_postfix_str(f"utility {utility}, {event['images_per_s']:,.0f} images/s")
+
+    def _probe(self, event: dict[str, Any]) -> None:
+        if self.bar.disable:
+            self._say(f"step {event['step']:,}: {_figures(event['figures'])}")
+
+    def _set(self, event: dict[str, Any]) -> None:
+        self.bar.total = self.run.config().train.steps
+        self._say(f"step {event['step']:,}: set {', '.join(f'{k}={v}' for k, v in event['changes'].items())}")
+
+    def _refused(self, event: dict[str, Any]) -> None:
+        self._say(f"step {event['step']:,}: refused a command: {event['why']}")
+
+    def _paused(self, event: dict[str, Any]) -> None:
+        self._say(f"step {event['step']:,}: paused")
+
+    def _running(self, event: dict[str, Any]) -> None:
+        self._say(f"step {event['step']:,}: going on")
+
+
+def _size() -> dict[str, Any]:
+    """As wide as the terminal is, or a usual width where it doesn't say."""
+    try:
+        known = all(os.get_terminal_size(sys.stderr.fileno()))
+    except (OSError, ValueError):  # no terminal
+        known = True
+    return {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
 
 
 def _figures(figures: dict[str, Any]) -> str:
-    shown = [f"{k} {v['value']:.2f} ± {v['stderr']:.2f}" for k, v in figures.items() if v["value"] is not None]
-    return ", ".join(shown) + " nats per test image"
+    def shown(unit: str) -> str:
+        parts = [(k, f["value"], f["stderr"]) for k, f in figures.items() if f["unit"] == unit]
+        return ", ".join(f"{k} {v:.2f}" + ("" if e is None else f" ± {e:.2f}") for k, v, e in parts if v is not None)
+
+    found = f"{shown('nats per image')} nats per test image"
+    rest = shown("fraction")
+    return f"{found}, {rest}" if rest else found
 
 
-def _summary(run: Run, end: str) -> None:
+def _summary(run: Run, end: str) -> str:
+    """How a run ended, and where it is."""
     probes = [e for e in run.events() if e["event"] == "probe"]
+    line = f"{end} at step {run.step():,}"
     if probes:
+        at = "" if probes[-1]["step"] == run.step() else f"at step {probes[-1]['step']:,}, "
         n = probes[-1]["figures"]["L_p"]["n"]
-        print(f"{end} at step {run.step():,}: {_figures(probes[-1]['figures'])} (mean ± s.e., n = {n})")
-    print(f"{run.folder}")
+        line += f": {at}{_figures(probes[-1]['figures'])} (mean ± s.e., n = {n})"
+    return f"{line}\n{run.folder}"
 
 
 # --- evaluate, sample ------------------------------------------------------------------------------------------
@@ -159,7 +218,8 @@ def _evaluate(o: argparse.Namespace) -> int:
         if f["value"] is None:
             print(f"  {name:<15} {f['reason']}")
         else:
-            print(f"  {name:<15} {f['value']:10.3f} ± {f['stderr']:.3f} {f['unit']} (mean ± s.e., n = {f['n']:,})")
+            error = "" if f["stderr"] is None else f" ± {f['stderr']:.3f}"
+            print(f"  {name:<15} {f['value']:10.3f}{error} {f['unit']} (mean ± s.e., n = {f['n']:,})")
     return 0
 
 
@@ -168,7 +228,8 @@ def _sample(o: argparse.Namespace) -> int:
 
     from . import chains, files
     from .datasets import clean, load_data
-    from .figures import grid, png, titled
+    from .figures import grid
+    from .sheets import png, titled
 
     if not 1 <= o.n <= 1024 or not 1 <= o.chain <= 100_000:
         raise UsageError("--n is from 1 to 1,024 and --chain from 1 to 100,000.")
@@ -178,18 +239,19 @@ def _sample(o: argparse.Namespace) -> int:
     test = load_data(config.data).test.images[: o.n]
     x = clean(test, config.data).to(next(p.parameters()).device)
     torch.manual_seed(o.seed)
-    columns = max(2, 2 * round(o.n**0.5 / 2))
+    columns = max(1, round(o.n**0.5))
     pairs = torch.stack((x, chains.reconstruct(p, q, x)), 1).flatten(0, 1)
     boards = [
-        ("Random codes: z from the prior, mean of x", grid(chains.decoded_prior(p, o.n), columns)),
-        ("Test images, each beside its reconstruction", grid(pairs, columns)),
+        ("Random codes:\nz from the prior, mean of x", grid(chains.decoded_prior(p, o.n), columns)),
+        ("Test images,\neach beside its reconstruction", grid(pairs, 2 * columns)),
         (
-            f"Limiting samples: {o.chain:,} round trips from noise, mean of x",
+            f"Limiting samples: {o.chain:,} round trips\nfrom noise, mean of x",
             grid(chains.limiting(p, q, o.n, o.chain), columns),
         ),
     ]
     files.write(o.out, png(titled(boards)))
-    print(f"{o.out}: {o.n} images of each kind, seed {o.seed}")
+    shown = "" if len(x) == o.n else f" (but {len(x)} test images, as there are no more)"
+    print(f"{o.out}: {o.n} images of each kind{shown}, seed {o.seed}")
     return 0
 
 
@@ -217,8 +279,8 @@ def _runs(o: argparse.Namespace) -> int:
             c = run.config()
             done = f"{run.step():,} / {c.train.steps:,}"
             rows.append((run.folder.name, run.state(), done, c.data.name, c.model.kind, c.learner.name, _age(run)))
-        except SymeqError as e:
-            rows.append((run.folder.name, "damaged", "", "", "", "", str(e)))
+        except (SymeqError, OSError) as e:
+            rows.append((run.folder.name, "damaged", "", "", "", "", " ".join(str(e).split())))
     if not rows:
         print(f"No runs in {root} yet: `python -m symeq_core train --preset digits-flat-symmetric` makes one.")
         return 0
@@ -228,11 +290,11 @@ def _runs(o: argparse.Namespace) -> int:
 
 def _age(run: Run) -> str:
     events = run.events()
-    seconds = time.time() - events[-1]["time"] if events else 0
+    seconds = time.time() - events[-1].get("time", 0) if events else 0
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago" if events else "never"
+    return f"{max(seconds, 0):.0f} s ago" if events else "never"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -250,8 +312,13 @@ def _import_authors(o: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `{self.prog} --help` tells more.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m symeq_core",
         description="Train and look at VAEs learned by the symmetric game, the ELBO or wake-sleep.",
         epilog="Data: SYMEQ_DATA, else the platform's cache folder. Runs: SYMEQ_RUNS, else ./runs. "
@@ -280,13 +347,13 @@ def _parser() -> argparse.ArgumentParser:
     c = command("evaluate", _evaluate, "L_p, L_q and ELBO of a checkpoint or run on the test set.")
     _target(c)
     c.add_argument("--json", action="store_true", help="machine-readable output")
-    c.add_argument("--limit", type=int, metavar="N", help="only the first N test images")
+    c.add_argument("--limit", type=_whole, metavar="N", help="only the first N test images")
 
     c = command("sample", _sample, "A picture: random codes, reconstructions and limiting samples.")
     _target(c)
     c.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    c.add_argument("--n", type=int, default=64, help="images of each kind (default 64)")
-    c.add_argument("--chain", type=int, default=1000, metavar="K", help="round trips of the chain (default 1,000)")
+    c.add_argument("--n", type=_whole, default=64, help="images of each kind (default 64)")
+    c.add_argument("--chain", type=_whole, default=1000, metavar="K", help="round trips of the chain (default 1,000)")
 
     c = command("presets", _presets, "List the presets, or show one whole.")
     c.add_argument("name", nargs="?", help="show this preset's complete config as JSON")
@@ -303,12 +370,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _target(c: argparse.ArgumentParser) -> None:
     c.add_argument("target", type=Path, help="a checkpoint or run folder")
-    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--seed", type=_seed, default=0, metavar="S", help="of everything drawn (default 0)")
     c.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default cpu)")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text[:80]}' is not a whole number") from None
+
+
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise argparse.ArgumentTypeError(f"must be at least 1, but it is {value}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = _whole(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {2**63 - 1}, but it is {value}")
     return value

@@ -2,7 +2,7 @@
 
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -13,12 +13,24 @@ from pydantic.dataclasses import dataclass
 
 from .errors import UsageError
 
-_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, le=10)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Image = tuple[Annotated[int, Field(ge=1, le=4)], Positive, Positive]
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):  # which pydantic would take for 0 or 1
+        raise ValueError(f"must be a number, but it is {json.dumps(value)}")
+    return value
+
+
+_Number = pydantic.BeforeValidator(_number)
+Positive = Annotated[int, Field(ge=1, le=2**62), _Number]
+Natural = Annotated[int, Field(ge=0, le=2**62), _Number]
+Size = Annotated[int, Field(ge=1, le=65536), _Number]  # bounds refuse in time what no memory would hold
+Batch = Annotated[int, Field(ge=1, le=1_000_000), _Number]
+Moves = Annotated[int, Field(ge=0, le=100), _Number]
+Rate = Annotated[float, Field(gt=0, le=10), _Number]
+Fraction = Annotated[float, Field(ge=0, le=1), _Number]
+Image = tuple[Annotated[int, Field(ge=1, le=4)], Size, Size]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -26,8 +38,8 @@ class Latent:
     """One discrete or continuous layer: `bernoulli:30`, `categorical:5x10` (units x classes), `gaussian:2`."""
 
     family: Literal["bernoulli", "categorical", "gaussian"]
-    units: Annotated[int, Field(ge=1, le=65536)]
-    classes: Annotated[int, Field(ge=2, le=65536)] | None = None
+    units: Size
+    classes: Annotated[int, Field(ge=2, le=65536), _Number] | None = None
 
     def __post_init__(self) -> None:
         if (self.family == "categorical") != (self.classes is not None):
@@ -52,15 +64,18 @@ class Latent:
 
 
 def _layer(value: Any) -> Any:
-    return Latent.parse(value) if isinstance(value, str) else value
+    return value if isinstance(value, dict | Latent) else Latent.parse(str(value))
 
 
-def _layers(value: Any) -> Any:
-    return value.replace(",", " ").split() if isinstance(value, str) else value
+def _items(value: Any) -> Any:
+    """`a b`, `a, b` or a single number -> a list."""
+    if isinstance(value, str):
+        return value.replace(",", " ").split()
+    return [value] if isinstance(value, int) else value
 
 
 Layer = Annotated[Latent, pydantic.BeforeValidator(_layer)]
-Layers = Annotated[tuple[Layer, ...], pydantic.BeforeValidator(_layers), Field(min_length=1, max_length=16)]
+Layers = Annotated[tuple[Layer, ...], pydantic.BeforeValidator(_items), Field(min_length=1, max_length=16)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -70,11 +85,11 @@ class DataConfig:
     name: str = "digits"
     split: Literal["train", "all"] = "train"  # all: train on every image, as the authors do
     path: str | None = None  # folder: where the images are
-    size: Annotated[int, Field(ge=4, le=1024)] | None = None  # celeba, folder: side in pixels
+    size: Annotated[int, Field(ge=4, le=1024), _Number] | None = None  # celeba, folder: side in pixels
     channels: Literal[1, 3] | None = None  # folder
     binarize: Fraction | None = 0.4375  # x = 1 where the grey value is above; none keeps [0, 1]
     flip: Fraction = 0.001  # binarised training pixels flipped with this probability
-    noise: Annotated[float, Field(ge=0, le=1)] = 0.0  # s.d. of Gaussian noise added to training pixels
+    noise: Fraction = 0.0  # s.d. of Gaussian noise added to training pixels
     labelled: Natural = 0  # how many training images show their label; 0: unsupervised
 
 
@@ -90,9 +105,11 @@ class ModelConfig:
     prior: str = "fixed"  # of z0: fixed, learned (wake-sleep, ELBO) or implicit:NAME
     label_prior: Literal["uniform", "empirical"] = "uniform"  # empirical: known by samples, so implicit
     nets: Literal["mlp", "conv"] = "mlp"
-    hidden: Annotated[tuple[Positive, ...], Field(max_length=16)] = (256,)  # mlp: widths from x upwards
-    width: Positive = 600  # conv: H, the encoder's features
-    middle: Positive = 600  # conv: width between two latent layers
+    hidden: Annotated[tuple[Size, ...], pydantic.BeforeValidator(_items), Field(max_length=16)] = (
+        256,
+    )  # mlp: widths from x upwards
+    width: Size = 600  # conv: H, the encoder's features
+    middle: Size = 600  # conv: width between two latent layers
     activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = "tanh"
     decoder_activation: Literal["tanh", "relu", "elu", "gelu", "silu"] | None = None  # none: as `activation`
 
@@ -114,8 +131,8 @@ class LearnerConfig:
 
     name: Literal["symmetric", "elbo", "wake_sleep"] = "symmetric"
     estimator: Literal["auto", "pathwise", "zgr", "score"] = "auto"  # elbo only
-    samples: Annotated[int, Field(ge=1, le=64)] = 2  # score function: samples of z for each x
-    labelled_weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0  # of the terms E_pi(x,y)
+    samples: Annotated[int, Field(ge=1, le=64), _Number] = 2  # score function: samples of z for each x
+    labelled_weight: Annotated[float, Field(ge=0, le=1e6), _Number] = 1.0  # of the terms E_pi(x,y)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -123,19 +140,19 @@ class TrainConfig:
     """How the moves are made."""
 
     steps: Positive = 5000
-    batch: Positive = 128
-    labelled_batch: Positive = 64
+    batch: Batch = 128
+    labelled_batch: Batch = 64
     lr: Rate = 1e-3  # Adam
     lr_q: Rate | None = None  # none: as lr
     schedule: Literal["alternating", "simultaneous"] = "alternating"
-    moves_p: Annotated[int, Field(ge=0, le=100)] = 1  # per iteration
-    moves_q: Annotated[int, Field(ge=0, le=100)] = 1
+    moves_p: Moves = 1  # per iteration
+    moves_q: Moves = 1
     device: str = "cpu"
     threads: Natural = 0  # 0: one less than there are cores
     log_every: Positive = 50  # iterations between metrics
     probe_every: Natural = 500  # iterations between L_p, L_q, ELBO of the probe set; 0: never
     snapshot_every: Natural = 500  # iterations between snapshots; 0: never
-    save_seconds: Annotated[float, Field(ge=0)] = 15.0  # between checkpoints
+    save_seconds: Annotated[float, Field(ge=0), _Number] = 15.0  # between checkpoints
 
     def __post_init__(self) -> None:
         if self.moves_p == 0 and self.moves_q == 0:
@@ -182,11 +199,16 @@ def from_dict(values: Mapping[str, Any], what: str = "The configuration") -> Con
 def _first(e: pydantic.ValidationError) -> str:
     error = e.errors(include_url=False)[0]
     where = ".".join(str(k) for k in error["loc"])
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] == "unexpected_keyword_argument":
         return f"there is no field '{where}'"
-    given = "" if error["type"] == "value_error" else f", but it is {json.dumps(error['input'], default=str)[:80]}"
-    return f"{where}: {message}{given}" if where else message
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message.replace("Input should be", "must be").replace("a valid tuple", "a list")
+    if error["type"] != "value_error":
+        message = message.split(", ")[0] if error["type"].endswith(("_parsing", "_from_float")) else message
+        message += f", but it is {json.dumps(error['input'], default=str)[:80]}"
+    return f"{where}{' ' if message.startswith('must be') else ': '}{message}" if where else message
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -212,7 +234,7 @@ def full_name(name: str) -> str:
     fields = _fields()
     if name in fields:
         return name
-    matches = [f for f in fields if f.rpartition(".")[2] == name.rpartition(".")[2] and f.endswith(name)]
+    matches = [f for f in fields if name and f.endswith("." + name.removeprefix("."))]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -220,11 +242,11 @@ def full_name(name: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, [*fields, *(f.rpartition(".")[2] for f in fields)], n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; the fields are listed in the README."
-    raise UsageError(f"There is no field '{name}'{hint}")
+    hint = f"did you mean {near[0]}?" if near else "`python -m symeq_core presets NAME` shows them all."
+    raise UsageError(f"There is no field '{name}'; {hint}")
 
 
-def parse_settings(settings: typing.Iterable[str]) -> dict[str, Any]:
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """`["lr=1e-3", "model.latents=bernoulli:8"]` -> {"train.lr": 0.001, "model.latents": "bernoulli:8"}."""
     found = {}
     for setting in settings:
@@ -251,10 +273,12 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
     return from_dict(values, "The setting")
 
 
-def check_live(changes: Mapping[str, Any]) -> None:
+def check_live(changes: Iterable[str]) -> None:
     """UsageError unless every change may be made while the run is under way."""
     for name in map(full_name, changes):
-        if not name.startswith(LIVE) or name in FIXED:
+        if name in FIXED:
+            raise UsageError(f"{name} can't change while the run goes on: stop it and resume it with --set {name}=...")
+        if not name.startswith(LIVE):
             raise UsageError(f"{name} can't change within a run: start a new run with this setting.")
 
 

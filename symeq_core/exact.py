@@ -18,7 +18,7 @@ class States(NamedTuple):
     """All S joint values of a pair's variables, and for each which value of each variable it holds."""
 
     values: Values  # [S, *event]
-    index: dict[str, Tensor]  # [S], from 0 to the number of values of the variable - 1
+    which: dict[str, Tensor]  # [S], from 0 to the number of values of the variable - 1
 
 
 def values_of(chain: Chain, name: str) -> Tensor:
@@ -56,7 +56,7 @@ def log_joint(chain: Chain, states: States) -> Tensor:
 
 def weights_q(q: Chain, states: States, pi: Tensor) -> Tensor:
     """[S] pi(x) q(z | x), pi being [number of values of x]."""
-    return pi[states.index["x"]] * log_joint(q, states).exp()
+    return pi[states.which["x"]] * log_joint(q, states).exp()
 
 
 def L_p(p: Chain, q: Chain, states: States, pi: Tensor) -> Tensor:
@@ -72,4 +72,4 @@ def L_q(p: Chain, q: Chain, states: States) -> Tensor:
 def elbo(p: Chain, q: Chain, states: States, pi: Tensor) -> Tensor:
     """E_pi(x) E_q(z|x) [log p(x, z) - log q(z | x)], differentiable in theta and phi."""
     log_q = log_joint(q, states)
-    return (pi[states.index["x"]] * log_q.exp() * (log_joint(p, states) - log_q)).sum()
+    return (pi[states.which["x"]] * log_q.exp() * (log_joint(p, states) - log_q)).sum()

@@ -1,5 +1,6 @@
 """Named starting points; a preset lists only what differs from the defaults of `config`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .config import Config, from_dict, override
@@ -84,6 +85,27 @@ EXTRA: dict[str, dict[str, Any]] = {
         "train.steps": 50_000,
     },
 }
+
+
+# Images that are not binary.
+GREY: dict[str, Any] = {
+    "data.binarize": None,
+    "data.flip": 0.0,
+    "data.noise": 0.01,
+    "model.x_family": "gaussian-scale",
+}
+
+
+def compose(data: str, kind: str, learner: str, changes: Mapping[str, Any] | None = None) -> Config:
+    """Compact settings for any data set, model and learner (as in the names of presets), then `changes`.
+
+    For digits and MNIST it is the preset of that name; other data take MNIST's networks and grey or colour pixels.
+    """
+    name = f"{data}-{kind}-{learner}"
+    if name in PRESETS:
+        return override(preset(name), changes or {})
+    base = DATA["mnist"] | {"data.name": data, "model.kind": kind} | MODELS["mnist", kind] | GREY | LEARNERS[learner]
+    return override(from_dict({"name": name}), base | dict(changes or {}))
 
 
 def _all() -> dict[str, dict[str, Any]]:

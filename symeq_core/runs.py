@@ -10,10 +10,13 @@ lock                held by the training process, released by the system when it
 
 import json
 import os
+import re
+import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ STATES = {
     "finished": "finished",
     "failed": "failed",
 }
+MEASURED = ("metrics", "probe", "snapshot")  # the events that a resume from an earlier step takes back
 
 
 def runs_root() -> Path:
@@ -66,13 +70,20 @@ class Run:
             raise SymeqError(f"There is no folder {folder}: `python -m symeq_core runs` lists the runs.")
         if not (run.folder / "config.json").is_file():
             raise SymeqError(f"{folder} is not a run: it holds no config.json.")
+        if not is_run(run.folder):
+            raise SymeqError(f"{folder} is a finished checkpoint, not a run: train a new run from a preset.")
         return run
 
     def config(self) -> Config:
-        """The validated config now in force."""
+        """The validated config now in force; SymeqError where it is damaged."""
         path = self.folder / "config.json"
         values = files.read_json(path)
-        return from_dict(values if isinstance(values, dict) else {"": values}, str(path))
+        if not isinstance(values, dict):
+            raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")
+        try:
+            return from_dict(values, str(path))
+        except UsageError as e:  # nobody used anything wrongly: the file is damaged
+            raise SymeqError(str(e)) from None
 
     def write_config(self, config: Config) -> None:
         """Replace config.json."""
@@ -96,35 +107,29 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """All events that hold: torn lines are left out, and so is what a later resume took back."""
+        path = self.folder / "events.jsonl"
         try:
-            lines = (self.folder / "events.jsonl").read_bytes().splitlines()
+            return fold([], parse(path.read_bytes()))
         except FileNotFoundError:
             return []
-        found: list[dict[str, Any]] = []
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if not isinstance(event, dict) or "event" not in event:
-                continue
-            if event["event"] == "resume":
-                found = [e for e in found if e.get("step", 0) <= event["step"]]
-            found.append(event)
-        return found
+        except OSError as e:
+            raise SymeqError(f"{path} can't be read ({e.strerror or e}).") from e
 
     # --- liveness ---
 
     @contextmanager
     def lock(self, patience: float = 1.0) -> Iterator[None]:
-        """Hold the run; SymeqError where another process does (after `patience` seconds, as a look is brief)."""
+        """Hold the run; SymeqError where another process still does after `patience` seconds."""
         lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=patience, poll_interval=0.02)
-        except Timeout:
-            raise SymeqError(f"{self.folder} is being trained by another process: stop that one first.") from None
-        except OSError as e:
-            raise SymeqError(f"{self.folder} can't be locked ({e.strerror or e}): is the disk read-only?") from e
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=patience, poll_interval=0.02)
+            except Timeout:
+                if self.is_running():  # not only looked at
+                    message = f"{self.folder} is being trained by another process: stop that one first."
+                    raise SymeqError(message) from None
+            except OSError as e:
+                raise SymeqError(f"{self.folder} can't be locked ({e.strerror or e}): is the disk read-only?") from e
         try:
             yield
         finally:
@@ -132,29 +137,24 @@ class Run:
 
     def is_running(self) -> bool:
         """Whether a process holds the lock right now; never true of a dead one."""
-        path = self.folder / "lock"
-        if not path.exists():
-            return False
         try:
-            with FileLock(path).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a folder we may not write: nobody we know trains there
+            return _is_held(self.folder / "lock")
+        except OSError:  # no such file, or one that we may not open: nobody we know trains there
             return False
 
     def state(self) -> str:
         """new, running, paused, stopped, finished, failed, or interrupted (its process died)."""
+        running = self.is_running()  # first: what a process says last, it says while it still holds the lock
         changes = [STATES[e["event"]] for e in self.events() if e["event"] in STATES]
-        if self.is_running():
+        if running:
             return "paused" if changes and changes[-1] == "paused" else "running"
         if not changes:
             return "new"
         return "interrupted" if changes[-1] in ("running", "paused") else changes[-1]
 
     def step(self) -> int:
-        """The last step any event tells of."""
-        return max((e.get("step", 0) for e in self.events()), default=0)
+        """The step that the latest event tells of."""
+        return next((e["step"] for e in reversed(self.events()) if "step" in e), 0)
 
     # --- commands ---
 
@@ -169,27 +169,35 @@ class Run:
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:6]}.json"
         files.write_json(self.folder / "commands" / name, {"do": command, **details})
 
-    def take_commands(self, since: int = 0) -> Iterator[dict[str, Any]]:
-        """The commands left so far, oldest first, each removed before it is returned; those before `since` (ns) expire.
+    def take_commands(self) -> Iterator[dict[str, Any]]:
+        """The commands left so far, oldest first, each removed before it is returned.
 
         A file that is not a sound command comes as {"do": "refused", "why": sentence}.
         """
-        folder = self.folder / "commands"
-        try:
-            names = sorted(k for k in os.listdir(folder) if k.endswith(".json") and not k.startswith("."))
-        except FileNotFoundError:
-            return
-        for name in names:
-            path = folder / name
+        for path in self._command_files():
             try:
                 command = files.read_json(path)
                 check_command(command, self.config())
             except SymeqError as e:
                 command = {"do": "refused", "why": str(e)}
-            path.unlink(missing_ok=True)
-            stamp = name.partition("-")[0]
-            if not stamp.isdecimal() or int(stamp) >= since:
-                yield command
+            _remove(path)
+            yield command
+
+    def _command_files(self) -> list[Path]:
+        """In the order in which they were left, as a name begins with its time."""
+        found = (self.folder / "commands").glob("*.json")
+        return sorted(f for f in found if f.is_file() and not f.name.startswith("."))
+
+    def sweep(self) -> None:
+        """For the process that has just taken the lock: remove commands meant for an earlier one, and its torn files.
+
+        Nobody else writes to the folder now, but for commands.
+        """
+        for path in self._command_files():
+            _remove(path)
+        for folder in (self.folder, self.folder / "snapshots"):
+            for path in folder.glob(".*.tmp"):
+                _remove(path)
 
     # --- snapshots ---
 
@@ -203,6 +211,12 @@ class Run:
         found = folder.iterdir() if folder.is_dir() else ()
         return {int(f.name): f for f in sorted(found) if f.name.isdecimal()}
 
+    def drop_snapshots(self, after: int) -> None:
+        """Remove the snapshots of steps after this one, to which training went back."""
+        for step, path in self.snapshots().items():
+            if step > after:
+                _remove(path)
+
 
 def check_command(command: Any, config: Config) -> None:
     """UsageError with one sentence where a command could not be carried out."""
@@ -210,9 +224,9 @@ def check_command(command: Any, config: Config) -> None:
         raise UsageError(f"There is no such command: the commands are {', '.join(COMMANDS)}.")
     if command["do"] == "step":
         players, count = command.get("players", list(PLAYERS)), command.get("count", 1)
-        if not isinstance(players, list) or not players or not set(players) <= set(PLAYERS):
+        if not isinstance(players, list) or not players or any(k not in PLAYERS for k in players):
             raise UsageError('A step names its players: ["p"], ["q"] or both.')
-        if not isinstance(count, int) or not 1 <= count <= 1_000_000:
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 1_000_000:
             raise UsageError("A step's count is a whole number from 1 to 1,000,000.")
     if command["do"] == "set":
         changes = command.get("changes")
@@ -222,19 +236,89 @@ def check_command(command: Any, config: Config) -> None:
         override(config, changes)
 
 
+def parse(content: bytes) -> list[dict[str, Any]]:
+    """The events in lines of events.jsonl, without those that are torn or foreign."""
+    return [event for event in map(_event, content.splitlines()) if event]
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    stepped = event["event"] in (*MEASURED, "resume")
+    return event if isinstance(event.get("step", None if stepped else 0), int) else None
+
+
+def fold(events: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events with later ones added: a start or resume takes back what was measured after the step it goes on from.
+
+    What was done (set, paused, failed, ...) stays.
+    """
+    found = list(events)
+    for event in new:
+        if event["event"] == "resume":
+            found = [e for e in found if e["event"] not in MEASURED or e["step"] <= event["step"]]
+        elif event["event"] == "start":
+            found = [e for e in found if e["event"] not in MEASURED]
+        found.append(event)
+    return found
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock file. A look takes its share of the lock, so that looks don't see each other."""
+    if sys.platform == "win32":  # no shares there
+        with open(lock, "rb"), suppress(Timeout), FileLock(lock).acquire(timeout=0):
+            return False
+        return True
+    import fcntl
+
+    with open(lock, "rb") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    except OSError as e:
+        raise SymeqError(f"{path} can't be removed ({e.strerror or e}): is the disk read-only?") from e
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run; a checkpoint has a config.json, too."""
+    return os.path.isfile(folder / "config.json") and not os.path.isfile(folder / "model.safetensors")
+
+
 def all_runs(root: Path) -> list[Run]:
-    """The runs directly in a folder, the newest first."""
+    """The runs directly in a folder, the last changed first."""
     if not root.is_dir():
         return []
-    found = [f for f in root.iterdir() if (f / "config.json").is_file()]
-    return [Run(f) for f in sorted(found, key=lambda f: f.stat().st_mtime, reverse=True)]
+    return [Run(f) for f in sorted(filter(is_run, root.iterdir()), key=_changed, reverse=True)]
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # just removed
+        return 0.0
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """A folder name not yet in use: the name, the date, and a number where needed."""
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """A new, empty folder: the name, the date, and a number where needed, as others may be started at the same time."""
+    stem = re.sub(r"[^\w.-]+", "-", name)[:80] + time.strftime("-%Y%m%d-%H%M%S")
     for k in range(1, 1000):
         folder = root / (stem if k == 1 else f"{stem}-{k}")
-        if not folder.exists():
+        try:
+            folder.mkdir(parents=True)
             return folder
+        except FileExistsError:
+            continue
+        except OSError as e:
+            raise SymeqError(f"{folder} can't be made ({e.strerror or e}): name a folder with --out.") from e
     raise SymeqError(f"{root} holds too many runs named {stem}: name a folder with --out.")

@@ -11,9 +11,10 @@ ROOT = Path(__file__).parent.parent
 # Lower layers first; a module imports only from layers before its own.
 LAYERS = [
     {"errors", "estimators", "seeds"},
-    {"config", "files", "images"},
+    {"config", "files", "images", "sheets"},
     {"families", "presets"},
     {"factors", "nets", "priors", "runs"},
+    {"follow", "shelf", "supervisor"},
     {"models", "exact"},
     {"learners", "checkpoints", "chains"},
     {"trainer", "datasets", "metrics", "figures", "authors"},

@@ -72,7 +72,7 @@ def test_p_and_q_are_distributions(pair):
     p, q = pair
     s = states_of(p)
     assert exact.log_joint(p, s).exp().sum().item() == pytest.approx(1, abs=1e-12)
-    q_of_z = torch.zeros(16, dtype=torch.float64).index_add(0, s.index["x"], exact.log_joint(q, s).exp())
+    q_of_z = torch.zeros(16, dtype=torch.float64).index_add(0, s.which["x"], exact.log_joint(q, s).exp())
     torch.testing.assert_close(q_of_z, torch.ones(16, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
@@ -286,7 +286,7 @@ def test_labelled_terms_are_what_the_equations_say(monkeypatch):
     theta, phi = players(p, q)
     weight = 0.7
     pairs = torch.rand(16, 3, dtype=torch.float64, generator=torch.manual_seed(6)).flatten().softmax(0).reshape(16, 3)
-    w_s = pairs[s.index["x"], s.index["y"]]  # [S]
+    w_s = pairs[s.which["x"], s.which["y"]]  # [S]
     q_logs = q.log_probs(s.values)
     z_given_xy = sum(v for k, v in q_logs.items() if k != "y").exp()
     truth_p = (w_s * z_given_xy.detach() * exact.log_joint(p, s)).sum() * weight
@@ -312,7 +312,7 @@ def test_labelled_elbo_bounds_log_p_of_x_and_y():
     state = torch.randint(len(s.values["x"]), (1,))
     given = {k: s.values[k][state].expand(n, *s.values[k].shape[1:]) for k in ("x", "y")}
     values = torch.stack(list(elbo_terms(p, q, given)[0].values())).sum(0).detach()
-    same = (s.index["x"] == s.index["x"][state]) & (s.index["y"] == s.index["y"][state])
+    same = (s.which["x"] == s.which["x"][state]) & (s.which["y"] == s.which["y"][state])
     q_z = q.log_probs(s.values)["z0"][same]
     truth = (q_z.exp() * (exact.log_joint(p, s)[same] - q_z)).sum().item()
     assert abs(values.mean().item() - truth) < 4 * values.std().item() / math.sqrt(n)

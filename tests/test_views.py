@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from symeq_core import chains, exact, figures, metrics, snapshots
+from symeq_core import chains, exact, figures, metrics, sheets, snapshots
 from symeq_core.config import ModelConfig
 from symeq_core.models import build, random_codes
 
@@ -26,9 +26,9 @@ def pair(seed=0, scale=3.0, **fields):
 def transition(p, q):
     """[16, 16] exact probabilities of one round trip x -> x'."""
     s = exact.enumerate_states(p)
-    z_of = s.index["z0"]
-    p_x = torch.zeros(4, 16).index_put((z_of, s.index["x"]), p.log_probs(s.values, ["x"])["x"].exp())
-    q_z = torch.zeros(16, 4).index_put((s.index["x"], z_of), exact.log_joint(q, s).exp())
+    z_of = s.which["z0"]
+    p_x = torch.zeros(4, 16).index_put((z_of, s.which["x"]), p.log_probs(s.values, ["x"])["x"].exp())
+    q_z = torch.zeros(16, 4).index_put((s.which["x"], z_of), exact.log_joint(q, s).exp())
     return (q_z @ p_x).detach()
 
 
@@ -57,7 +57,7 @@ def test_limiting_images_come_from_the_stationary_distribution():
     stationary = torch.linalg.matrix_power(t.double(), 200)[0].float()
     s = exact.enumerate_states(p)
     x = exact.values_of(p, "x").flatten(1)
-    q_z = torch.zeros(16, 4).index_put((s.index["x"], s.index["z0"]), exact.log_joint(q, s).exp())
+    q_z = torch.zeros(16, 4).index_put((s.which["x"], s.which["z0"]), exact.log_joint(q, s).exp())
     means = p.mean({"z0": exact.values_of(p, "z0")}, "x").flatten(1)
     truth = stationary @ q_z @ means
     torch.manual_seed(0)
@@ -150,6 +150,6 @@ def test_a_snapshot_shows_the_same_probe_with_the_same_seed(fields):
 
 def test_titles_and_boards_do_not_overlap():
     board = Image.new("RGB", (40, 30), "red")
-    sheet = figures.titled([("one", board), ("a much longer title than its board", board)])
+    sheet = sheets.titled([("one", board), ("a much longer title than its board", board)])
     red = (np.asarray(sheet) == (255, 0, 0)).all(-1).sum()
     assert red == 2 * 40 * 30

@@ -1,0 +1,95 @@
+"""Following a run as it goes: new events only, and the tables its curves are drawn from."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from .runs import Run, fold, parse
+
+POINTS = 600  # of one curve; more can't be told apart on a screen
+Event = dict[str, Any]
+
+
+class Follower:
+    """Reads what was appended to a run's events since the last look."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.events: list[Event] = []
+        self._offset = 0
+
+    def refresh(self) -> bool:
+        """Take in new whole lines; returns whether there were any. Starts over where the file was replaced."""
+        path = self.run.folder / "events.jsonl"
+        try:
+            with open(path, "rb") as f:
+                size = f.seek(0, 2)
+                if size < self._offset:
+                    self.events, self._offset = [], 0
+                f.seek(self._offset)
+                new = f.read(size - self._offset)
+        except OSError:
+            return False
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        found = parse(whole)
+        self.events = fold(self.events, found)
+        return bool(found)
+
+    def of(self, kind: str) -> list[Event]:
+        """All events of one kind, oldest first."""
+        return [e for e in self.events if e["event"] == kind]
+
+    def last(self, kind: str) -> Event | None:
+        """The latest event of one kind."""
+        return next((e for e in reversed(self.events) if e["event"] == kind), None)
+
+
+def thinned(events: list[Event], points: int = POINTS) -> list[Event]:
+    """At most about `points` of the events, evenly, with the first and the last."""
+    stride = math.ceil(len(events) / points) or 1
+    return events[::stride] + (events[-1:] if (len(events) - 1) % stride else [])
+
+
+def _table(rows: Iterable[tuple[int, float, str, float]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["step", "seconds", "series", "value"])
+
+
+def utilities(events: list[Event]) -> pd.DataFrame:
+    """Both players' utilities as trained, nats per image: step, seconds, series (L_p, L_q or ELBO), value."""
+    return _table(
+        (e["step"], e["seconds"], f"L_{player}", value)
+        for e in thinned(events)
+        for player, value in e["utility"].items()
+    )
+
+
+def gradient_norms(events: list[Event]) -> pd.DataFrame:
+    """Norms of both players' gradients: step, seconds, series (p or q), value."""
+    return _table(
+        (e["step"], e["seconds"], player, value)
+        for e in thinned(events)
+        for player, value in sorted(e["grad_norm"].items())
+    )
+
+
+def probes(events: list[Event]) -> pd.DataFrame:
+    """L_p, L_q and ELBO of the probe set, nats per image, with standard errors (column stderr)."""
+    rows = [
+        (e["step"], e["seconds"], name, f["value"], f["stderr"])
+        for e in thinned(events)
+        for name, f in e["figures"].items()
+        if f["value"] is not None and f["unit"] == "nats per image"
+    ]
+    return pd.DataFrame(rows, columns=["step", "seconds", "series", "value", "stderr"])
+
+
+def time_left(events: list[Event], steps: int) -> float | None:
+    """Seconds of training left to step `steps`, at the pace of the last metrics; None where that is unknown."""
+    recent = events[-20:]
+    if len(recent) < 2 or recent[-1]["step"] == recent[0]["step"]:
+        return None
+    pace = (recent[-1]["seconds"] - recent[0]["seconds"]) / (recent[-1]["step"] - recent[0]["step"])
+    return max(0.0, (steps - recent[-1]["step"]) * pace)
