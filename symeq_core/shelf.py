@@ -1,0 +1,440 @@
+"""What people do with run folders: rename, duplicate, delete and bring back, send and receive as a zip.
+
+ROOT/.trash/TIME-NAME holds what was deleted, TIME in nanoseconds.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import stat
+import struct
+import sys
+import tempfile
+import textwrap
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from .config import Config, from_dict, override
+from .errors import SymeqError, UsageError
+from .runs import Run, new_folder, parse
+
+LIMIT_BYTES = 1 << 30  # of all files in a zip, unpacked
+LIMIT_FILES = 10_000
+LIMIT_LIST = 4 << 20  # bytes of a zip's list of contents
+LIMIT_JSON = 1 << 20
+LIMIT_EVENTS = 64 << 20
+LIMIT_PIXELS = 1 << 26
+LIMIT_RATIO = 200  # bytes of a file to its bytes in the zip, where it is larger than
+RATIO_BYTES = 1 << 20
+CHUNK = 1 << 20
+ABANDONED_SECONDS = 3600.0  # no import takes so long
+
+WEIGHTS = ("latest.safetensors", "model.safetensors")
+SNAPSHOT = ("codes.safetensors", "reconstructions.png", "round_trips.png", "samples.png")
+_FOLDER = re.compile(r"\w[\w.+=@, -]{0,199}")
+_KNOWN = re.compile(
+    r"config\.json|events\.jsonl|(latest|model)\.safetensors|metrics\.json|thumbnail\.png|"
+    rf"snapshots/[0-9]{{8,12}}/({'|'.join(map(re.escape, SNAPSHOT))})"
+)
+_IGNORED = re.compile(r"lock|log\.txt|commands/.*|(.*/)?\.DS_Store")  # in zips of whole folders
+_UNREADABLE = (  # what zipfile raises on damaged files
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def find(root: str | Path, name: str) -> Run:
+    """The run in the folder of this name, which may come from anybody; SymeqError where root holds no such run."""
+    try:
+        folder = Path(root).resolve() / name
+        if _FOLDER.fullmatch(name) and folder.resolve() == folder:
+            return Run.open(Path(root) / name)
+    except (SymeqError, OSError, ValueError):
+        pass
+    raise SymeqError(f"There is no run {name[:80]!r} here: choose one from the list.")
+
+
+def rename(run: Run, name: str) -> None:
+    """Change the name that is shown; the folder keeps its own. UsageError while it is trained, as then its process
+    writes the config.
+    """
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise UsageError("A run's name has from 1 to 80 characters, all of them printable.")
+    with _at_rest(run, "renamed"):
+        run.write_config(override(run.config(), {"name": name}))
+
+
+def duplicate(run: Run, root: str | Path) -> Run:
+    """A new run with the same settings and nothing else."""
+    config = run.config()
+    folder = new_folder(Path(root), _stem(config.name))
+    with _undone(folder):
+        return Run.create(folder, config)
+
+
+@contextmanager
+def _at_rest(run: Run, deed: str) -> Iterator[None]:
+    """Inside, nobody trains the run; UsageError where somebody does already."""
+    if not run.folder.is_dir():
+        raise SymeqError(f"There is no folder {run.folder} any more: choose another run.")
+    if run.is_running():
+        raise UsageError(f"{run.folder.name} can't be {deed} while it is being trained: stop it first.")
+    with run.lock():
+        yield
+
+
+@contextmanager
+def _undone(folder: Path) -> Iterator[None]:
+    """Remove the folder where this fails."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise SymeqError(f"{what} ({e.strerror or e}): free or unlock that disk.") from e
+
+
+def _stem(name: str) -> str:
+    """The part of a name that can name a folder: of word characters and few signs, not hidden, and short enough."""
+    name = re.sub(r"[^\w.+=@, -]+", "-", re.sub(r"^[\W_]+", "", name))
+    return name.encode()[:150].decode(errors="ignore").rstrip(". ") or "run"
+
+
+def _place(source: Path, root: Path, name: str) -> Path:
+    """Move a folder into root in one go, under this name or, where that is taken, the name and a number."""
+    for k in range(1, 1000):
+        folder = root / (name if k == 1 else f"{name}-{k}")
+        try:
+            folder.mkdir()  # so that it is ours
+        except FileExistsError:
+            continue
+        try:
+            if sys.platform == "win32":  # where no folder replaces another
+                folder.rmdir()
+            os.rename(source, folder)
+        except BaseException:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+        return folder
+    raise SymeqError(f"{root} holds too many runs named {name}: delete some.")
+
+
+# --- the trash -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """A deleted run: `key` names it to `restore`; `deleted` is a time in seconds since 1970."""
+
+    key: str
+    name: str
+    deleted: float
+
+
+def delete(run: Run) -> str:
+    """Move a run to the trash beside it; returns the key that restores it. UsageError while it is trained."""
+    trash = run.folder.parent / ".trash"
+    key = f"{time.time_ns():020d}-{run.folder.name}"
+    with ExitStack() as held, _told(f"{run.folder} could not be moved to {trash}"):
+        held.enter_context(_at_rest(run, "deleted"))
+        trash.mkdir(exist_ok=True)
+        if sys.platform == "win32":  # where no folder moves while a file in it is open
+            held.close()
+        os.rename(run.folder, trash / key)
+    return key
+
+
+def trash(root: str | Path) -> list[Trashed]:
+    """What was deleted from this folder, the last first."""
+    try:
+        names = os.listdir(Path(root) / ".trash")
+    except OSError:
+        return []
+    found = filter(None, (re.fullmatch(r"([0-9]{20})-(.+)", name) for name in names))
+    return [Trashed(m[0], m[2], int(m[1]) / 1e9) for m in sorted(found, key=lambda m: m[0], reverse=True)]
+
+
+def restore(root: str | Path, key: str) -> Run:
+    """Bring a deleted run back, under a new folder name where the old one is taken; SymeqError where it is gone."""
+    name = next((t.name for t in trash(root) if t.key == key), None)
+    if name is None:
+        raise SymeqError("That run is no longer in the trash.")
+    with _told(f"{name} could not be moved out of the trash"):
+        return Run(_place(Path(root) / ".trash" / key, Path(root), name))
+
+
+def empty_trash(root: str | Path, older_than_s: float = 0.0) -> int:
+    """Remove for good what was deleted so long ago; returns how many runs that were."""
+    now = time.time()
+    old = [t for t in trash(root) if now - t.deleted >= older_than_s]
+    for t in old:
+        with _told(f"{t.name} could not be removed from the trash"):
+            shutil.rmtree(Path(root) / ".trash" / t.key)
+    return len(old)
+
+
+def size(run: Run) -> int:
+    """The bytes of all its files."""
+    total = 0
+    for folder, _, names in os.walk(run.folder):
+        for name in names:
+            with suppress(OSError):  # a training process may have replaced it just now
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+# --- out -------------------------------------------------------------------------------------------------------
+
+
+def export_zip(run: Run) -> bytes:
+    """A zip with the run's config, events, weights and snapshots, also while it is trained; SymeqError where its
+    config is damaged. The same run gives the same bytes.
+    """
+    run.config()
+    buffer = io.BytesIO()
+    with _told(f"{run.folder} can't be read"), zipfile.ZipFile(buffer, "w") as z:
+        for name in _members(run):
+            with suppress(FileNotFoundError):  # not every run has all
+                content = (run.folder / name).read_bytes()
+                if name == "events.jsonl":
+                    content = content[: content.rfind(b"\n") + 1]
+                info = zipfile.ZipInfo(f"{run.folder.name}/{name}")
+                info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+                small = name not in WEIGHTS and not name.endswith(".png")
+                z.writestr(info, content, zipfile.ZIP_DEFLATED if small else zipfile.ZIP_STORED)
+    return buffer.getvalue()
+
+
+def _members(run: Run) -> Iterator[str]:
+    """What may be there. The weights come before the events: what a run tells of later steps, it takes back on
+    resuming, but what it doesn't tell would be missing.
+    """
+    yield from (*WEIGHTS, "config.json", "events.jsonl", "metrics.json", "thumbnail.png")
+    for folder in run.snapshots().values():
+        yield from (f"snapshots/{folder.name}/{name}" for name in SNAPSHOT)
+
+
+# --- in --------------------------------------------------------------------------------------------------------
+
+
+def import_zip(file: str | Path | bytes | BinaryIO, root: str | Path, limit_bytes: int = LIMIT_BYTES) -> Run:
+    """A new run (or checkpoint, where the zip holds model.safetensors) in root, from a zip that anybody may have made.
+
+    Everything is checked before anything appears in root: UsageError with the reason where the zip is not sound, and
+    nothing is left behind then. limit_bytes: of all files together, unpacked.
+    """
+    with _readable(), _opened(file) as z:
+        top, members = _checked(z, limit_bytes)
+        config = _config(_json(z, members["config.json"]))
+        if "metrics.json" in members:
+            _json(z, members["metrics.json"])
+        root = Path(root)
+        with _told(f"The zip could not be unpacked into {root}"):
+            root.mkdir(parents=True, exist_ok=True)
+            _sweep(root)
+            with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as temporary:
+                folder = Path(temporary) / "run"
+                for name, info in members.items():
+                    _unpack(z, info, folder / name)
+                return Run(_place(folder, root, _stem(top or config.name)))
+
+
+def _sweep(root: Path) -> None:
+    """Remove what imports that were killed left behind."""
+    for left in root.glob(".import-*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _refuse(why: str) -> NoReturn:
+    raise UsageError(f"This zip can't be imported: {why}.")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE:
+        _refuse("it is damaged, or no zip at all")
+
+
+@contextmanager
+def _opened(file: str | Path | bytes | BinaryIO) -> Iterator[zipfile.ZipFile]:
+    with ExitStack() as stack:
+        if isinstance(file, bytes):
+            file = io.BytesIO(file)
+        elif isinstance(file, str | Path):
+            file = stack.enter_context(open(file, "rb"))
+        yield stack.enter_context(zipfile.ZipFile(_Measured(file)))
+
+
+class _Measured:
+    """A file that is read in portions: zipfile reads the whole list of contents at once, of whatever length."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
+
+    def read(self, n: int = -1) -> bytes:
+        content = self._read(min(n, LIMIT_LIST + 1) if n >= 0 else LIMIT_LIST + 1)
+        if len(content) > LIMIT_LIST:
+            _refuse(f"it has more than {LIMIT_FILES:,} files")
+        return content
+
+
+def _checked(z: zipfile.ZipFile, limit_bytes: int) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+    """(its top folder or "", the files of the run by name in it)."""
+    infos = z.infolist()
+    if len(infos) > LIMIT_FILES:
+        _refuse(f"it has more than {LIMIT_FILES:,} files")
+    if sum(info.file_size for info in infos) > limit_bytes:
+        _refuse(f"its files have more than {limit_bytes:,} bytes together")
+    for info in infos:
+        _check_entry(info)
+    infos = [info for info in infos if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
+    top = _top([info.filename for info in infos])
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = info.filename.removeprefix(f"{top}/") if top else info.filename
+        if _IGNORED.fullmatch(name):
+            continue
+        if not _KNOWN.fullmatch(name):
+            _refuse(f"{name[:100]!r} is not part of a run")
+        if name in members:
+            _refuse(f"it has {name} twice")
+        members[name] = info
+    if members.keys() >= set(WEIGHTS):
+        _refuse(f"it has both {' and '.join(WEIGHTS)}")
+    return top, members
+
+
+def _check_entry(info: zipfile.ZipInfo) -> None:
+    name = info.orig_filename
+    parts = name.removesuffix("/").split("/")
+    if name != info.filename or not name.isprintable() or re.search(r"[\\:]", name) or {"", ".", ".."} & {*parts}:
+        _refuse(f"{name[:100]!r} is not a safe name")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        _refuse(f"{name[:100]!r} is not a file but a link or something else")
+    if info.flag_bits & 1:
+        _refuse("it is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        _refuse("it is packed by a method other than deflate")
+    if info.file_size > max(RATIO_BYTES, LIMIT_RATIO * info.compress_size):
+        _refuse(f"{name[:100]!r} is more than {LIMIT_RATIO} times as large as in the zip")
+
+
+def _top(names: list[str]) -> str:
+    """The folder that all lies in, or "" where config.json is at the top."""
+    if "config.json" in names:
+        return ""
+    tops = {name.split("/")[0] for name in names if re.fullmatch(r"[^/]+/config\.json", name)}
+    if not tops:
+        _refuse("it holds no run, which is a config.json and what lies beside it")
+    if len(tops) > 1:
+        _refuse("it holds more than one run")
+    return tops.pop()
+
+
+def _json(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> dict[str, Any]:
+    try:
+        with z.open(info) as f:
+            content = f.read(LIMIT_JSON + 1)
+        values = json.loads(content) if len(content) <= LIMIT_JSON else None
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or not _is_plain(values):
+        _refuse(f"its {info.filename.split('/')[-1]} is damaged")
+    return values
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether its numbers are finite and its texts can be shown, which JSON doesn't promise."""
+    try:
+        return bool(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, RecursionError):
+        return False
+
+
+def _config(values: dict[str, Any]) -> Config:
+    try:
+        return from_dict(values, "its config.json")
+    except UsageError as e:  # which may hold any text, of any length
+        _refuse(textwrap.shorten(str(e), 300, placeholder=" ...").rstrip("."))
+
+
+def _unpack(z: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Write one file, and check that it is what its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with z.open(info) as source, open(path, "xb") as out:
+        shutil.copyfileobj(source, out, CHUNK)
+    sound = {".safetensors": _has_tensors, ".png": _has_picture, ".jsonl": _has_events}.get(path.suffix)
+    if path.stat().st_size != info.file_size or (sound and not sound(path)):
+        _refuse(f"its {path.name} is damaged")
+
+
+def _has_events(path: Path) -> bool:
+    """Whether the events that curves are drawn from have all that these need."""
+    return path.stat().st_size <= LIMIT_EVENTS and all(map(_is_drawable, parse(path.read_bytes())))
+
+
+def _is_drawable(event: dict[str, Any]) -> bool:
+    def numbers(*values: Any) -> bool:
+        return all(isinstance(value, int | float) for value in values)
+
+    if not numbers(event.get("time", 0)) or not _is_plain(event):
+        return False
+    if event["event"] == "metrics":
+        parts = event.get("utility"), event.get("terms"), event.get("grad_norm")
+        return numbers(event.get("seconds")) and all(isinstance(part, dict) for part in parts)
+    if event["event"] == "probe":
+        figures = event.get("figures")
+        rows = figures.values() if isinstance(figures, dict) else [None]
+        whole = all(isinstance(f, dict) and {"value", "stderr", "unit", "n"} <= f.keys() for f in rows)
+        return numbers(event.get("seconds")) and whole
+    return True
+
+
+def _has_tensors(path: Path) -> bool:
+    """Whether the header fits the file."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="np") as f:
+            return bool(f.keys())
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return False
+
+
+def _has_picture(path: Path) -> bool:
+    """Whether it begins as a PNG of a size that one can look at."""
+    with open(path, "rb") as f:
+        head = f.read(24)
+    width, height = (int.from_bytes(head[k : k + 4], "big") for k in (16, 20))
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR" and 0 < width * height <= LIMIT_PIXELS
