@@ -1,16 +1,26 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install test slow lint format bench
+.PHONY: app install test slow lint format bench
+
+# The app, on http://127.0.0.1:8501; STREAMLIT_SERVER_ADDRESS and STREAMLIT_SERVER_PORT move it.
+app: $(VENV)/.app
+	$(BIN)/streamlit run app.py
+
+install: $(VENV)/.dev
 
 # Made anew only when the requirements change.
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.app: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) -r requirements.txt
 	touch $@
 
-install: $(VENV)/.installed
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements-dev.txt
+	touch $@ $(VENV)/.app
 
 test: install lint
 	$(BIN)/python -m pytest

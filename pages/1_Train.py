@@ -1,0 +1,68 @@
+"""Train: choose, start, watch."""
+
+import streamlit as st
+
+from symeq_core import shelf, supervisor
+from symeq_core.errors import SymeqError
+from symeq_core.runs import Run, all_runs, new_folder
+from ui import form, live, words
+from ui.setup import page, warm
+
+root = page("Train")
+
+
+def start(config):
+    """Make the run, put it in the queue and show it."""
+    try:
+        run = Run.create(new_folder(root, config.name), config)
+        supervisor.submit(root, run.folder)
+    except SymeqError as e:
+        st.error(str(e))
+        return
+    st.query_params.clear()
+    st.query_params["run"] = run.folder.name
+    st.rerun()
+
+
+def pick():
+    """Which run to show; None for a new one."""
+    active = [r.folder.name for r in all_runs(root) if supervisor.status(root, r.folder) in live.ACTIVE]
+    chosen = st.query_params.get("run")
+    options = ["", *dict.fromkeys(([chosen] if chosen else []) + active)]
+    if len(options) == 1:
+        return None
+    name = st.segmented_control(
+        "Run",
+        options,
+        format_func=lambda k: k or ":material/add: New run",
+        default=chosen or "",
+        required=True,
+        label_visibility="collapsed",
+        key=f"pick {chosen} {len(options)}",
+    )
+    if name != (chosen or ""):
+        st.query_params.clear()
+        if name:
+            st.query_params["run"] = name
+        st.rerun()
+    return name or None
+
+
+name = pick()
+if name:
+    try:
+        live.show(root, shelf.find(root, name))
+    except SymeqError as e:
+        st.error(str(e))
+        st.page_link("pages/2_Runs.py", label="See all runs", icon=":material/folder_open:")
+else:
+    st.markdown("### Train a pair")
+    config = form.choose(root)
+    label = (
+        f"Start training: {words.LEARNERS[config.learner.name]} on {words.DATA[config.data.name]}"
+        if config
+        else "Start"
+    )
+    if st.button(label, type="primary", icon=":material/play_arrow:", disabled=config is None, key="start"):
+        start(config)
+warm(root)

@@ -1,0 +1,72 @@
+"""The live picture of the home page, and the run behind its button."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from symeq_core import sheets, supervisor
+from symeq_core.errors import SymeqError
+from symeq_core.presets import preset
+from symeq_core.runs import Run, all_runs, new_folder
+
+FILM = Path(__file__).parent / "learning.webp"
+DEMO = "digits-ladder-symmetric"
+
+
+def demo(root: Path) -> str | None:
+    """Start the demo run; returns its name, or None (the reason is shown) where it could not be started."""
+    try:
+        run = Run.create(new_folder(root, DEMO), preset(DEMO))
+        supervisor.submit(root, run.folder)
+    except SymeqError as e:
+        st.error(str(e))
+        return None
+    return run.folder.name
+
+
+def picture(root: Path) -> None:
+    """What a run makes right now or, where none is under way, how one learned."""
+    active = [r for r in all_runs(root) if supervisor.status(root, r.folder) in ("running", "paused")]
+    if active:
+        st.fragment(_samples, run_every=1.0)(active[0])
+        return
+    st.image(str(FILM), width="stretch", alt="Sixty-four decoded random codes, from noise to digits")
+    st.caption(
+        "What the decoder makes of 64 random codes, from its first to its 5,000th iteration of the symmetric game on "
+        "digits: seed 0, 15 seconds of training."
+    )
+
+
+def _samples(run: Run) -> None:
+    snapshots = run.snapshots()
+    if not snapshots:
+        st.caption(f"{run.folder.name} is starting …")
+        return
+    step, folder = list(snapshots.items())[-1]
+    try:
+        st.image((folder / sheets.SNAPSHOT[0]).read_bytes(), width="stretch", alt="Decoded random codes")
+    except OSError:
+        return  # replaced while we looked
+    st.caption(f"Live: what the decoder of **{run.folder.name}** makes of 64 random codes, iteration {step:,}.")
+
+
+def ways(root: Path) -> None:
+    """Where to go from here, and what was done lately."""
+    st.divider()
+    columns = st.columns(3, gap="medium")
+    with columns[0].container(border=True, height="stretch"):
+        st.markdown("**Train** a pair: choose images, model and learner, see the equations, and press one button.")
+        st.page_link("pages/1_Train.py", label="Train", icon=":material/model_training:")
+    with columns[1].container(border=True, height="stretch"):
+        st.markdown("**Runs**: go on with one, copy its settings, rename, export or import it. Runs outlive this page.")
+        st.page_link("pages/2_Runs.py", label="Runs", icon=":material/folder_open:")
+    with columns[2].container(border=True, height="stretch"):
+        recent = all_runs(root)[:3]
+        st.markdown("**Lately**" if recent else "**Lately**: nothing yet. A run you start appears here.")
+        for run in recent:
+            st.page_link(
+                "pages/1_Train.py",
+                label=run.folder.name,
+                icon=":material/show_chart:",
+                query_params={"run": run.folder.name},
+            )

@@ -1,0 +1,44 @@
+"""The one-line setup every page begins with, and what keeps a training process warm."""
+
+import threading
+from pathlib import Path
+
+import streamlit as st
+
+from symeq_core.runs import runs_root
+
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    ("app.py", "Home", ":material/home:"),
+    ("pages/1_Train.py", "Train", ":material/model_training:"),
+    ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
+)
+CSS = """<style>
+[data-testid="stMainBlockContainer"] {padding-top: 2.2rem; padding-bottom: 2rem; max-width: 1500px}
+[data-testid="stMetricValue"] {font-size: 1.5rem; font-variant-numeric: tabular-nums}
+[data-testid="stImage"] img {image-rendering: pixelated}
+</style>"""
+
+
+def page(title: str) -> Path:
+    """Page title, icon, navigation and style; returns the folder the runs are in."""
+    st.set_page_config(page_title=f"{title} · Symmetric Equilibrium Explorer", page_icon="⚖️", layout="wide")
+    st.html(CSS)
+    with st.sidebar:
+        st.markdown("#### ⚖️ Symmetric Equilibrium Explorer")
+        for path, label, icon in PAGES:
+            st.page_link(path, label=label, icon=icon)
+    return runs_root()
+
+
+def warm(root: Path) -> None:
+    """See to it that a process with torch loaded waits to train; called last, so that the page is there first."""
+    from symeq_core import supervisor
+
+    def quietly() -> None:
+        try:
+            supervisor.ensure(root)
+        except Exception:  # the page that starts a run tells why it can't
+            return
+
+    threading.Thread(target=quietly, daemon=True).start()

@@ -1,0 +1,24 @@
+"""One colour per idea, in both themes."""
+
+LEARNER = {"symmetric": "#2f6fde", "elbo": "#d98a00", "wake_sleep": "#6f8f7f"}
+PLAYER = {"p": "#c2477f", "q": "#0e9aa7"}  # decoder, encoder
+SERIES = {"L_p": PLAYER["p"], "L_q": PLAYER["q"], "ELBO": LEARNER["elbo"], **PLAYER}
+STATE = {
+    "running": "#2e9e5b",
+    "starting": "#2e9e5b",
+    "queued": "#8a93a6",
+    "new": "#8a93a6",
+    "paused": "#d98a00",
+    "stopped": "#8a93a6",
+    "finished": "#2f6fde",
+    "failed": "#d0453b",
+    "interrupted": "#d0453b",
+}
+
+
+def badge(text: str, colour: str) -> str:
+    """HTML of a small coloured label."""
+    return (
+        f'<span style="background:{colour}22;color:{colour};border:1px solid {colour}66;border-radius:999px;'
+        f'padding:.1rem .6rem;font-size:.8rem;font-weight:600;white-space:nowrap">{text}</span>'
+    )
