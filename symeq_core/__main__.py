@@ -1,8 +1,12 @@
 """`python -m symeq_core`."""
 
+import os
 import sys
 
-from .cli import main
+# OpenMP reads this when torch is loaded: threads that spin while they wait stop other runs on the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from .cli import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

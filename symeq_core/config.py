@@ -29,6 +29,7 @@ Size = Annotated[int, Field(ge=1, le=65536), _Number]  # bounds refuse in time w
 Batch = Annotated[int, Field(ge=1, le=1_000_000), _Number]
 Moves = Annotated[int, Field(ge=0, le=100), _Number]
 Rate = Annotated[float, Field(gt=0, le=10), _Number]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
 Fraction = Annotated[float, Field(ge=0, le=1), _Number]
 Image = tuple[Annotated[int, Field(ge=1, le=4)], Size, Size]
 
@@ -163,7 +164,7 @@ class TrainConfig:
 class Config:
     """A complete run: with `seed`, all that is needed to repeat it."""
 
-    name: str = "run"
+    name: Name = "run"
     seed: Natural = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

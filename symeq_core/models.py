@@ -87,7 +87,9 @@ def _prior(b: _Builder, draw: Draw | None) -> Factor | Implicit:
     _, _, name = kind.partition("implicit:")
     if kind != "implicit" and name not in IMPLICIT:
         known = ", ".join(f"implicit:{k}" for k in IMPLICIT)
-        raise UsageError(f"There is no prior {kind[:40]!r}; choose fixed, learned, {known}, or implicit with a function.")
+        raise UsageError(
+            f"There is no prior {kind[:40]!r}; choose fixed, learned, {known}, or implicit with a function."
+        )
     if draw is not None:  # a module would be registered, trained and stored as a part of p: it is the caller's
         return Implicit("z0", lambda n: draw(n), latent.event)
     return Implicit("z0", IMPLICIT[name](latent) if name else None, latent.event)

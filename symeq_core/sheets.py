@@ -50,10 +50,10 @@ def montage(snapshot: Path, gap: int = 28) -> tuple[bytes, list[float]]:
 
 
 def film(snapshots: Sequence[Path], milliseconds: int = 120, hold: int = 2500, width: int = 640) -> bytes:
-    """Animated WebP of the samples of these snapshots, in order, ending with a longer look at the last."""
-    frames = [Image.open(folder / SNAPSHOT[0]).convert("RGB") for folder in snapshots]
+    """Animated WebP of the samples of these snapshots: a longer look at the last one, then all in order."""
+    frames = [Image.open(folder / SNAPSHOT[0]).convert("RGB") for folder in (snapshots[-1], *snapshots[:-1])]
     scale = max(1, round(width / frames[0].width))
     frames = [f.resize((f.width * scale, f.height * scale), Image.Resampling.NEAREST) for f in frames]
-    buffer, times = io.BytesIO(), [milliseconds] * (len(frames) - 1) + [hold]
+    buffer, times = io.BytesIO(), [hold] + [milliseconds] * (len(frames) - 1)
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, lossless=True)
     return buffer.getvalue()
