@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from symeq_core.config import override
-from symeq_core.datasets import Images, Source, complete
+from symeq_core.datasets import Images, complete
 from symeq_core.learners import moves
 from symeq_core.models import build
 from symeq_core.presets import preset
+from symeq_core.sources import Source
 from symeq_core.trainer import Trainer
 
 IMAGES = 20_000
@@ -79,7 +80,7 @@ class Bare:
             from_x = self.x1(h)
             s0 = self.x0(h) + sum(net(from_x) for net in self.skip0)
             z0 = bernoulli(s0) if z0 is None else z0
-            s1 = self.down(z0) + from_x
+            s1 = self.down(z0).detach() + from_x
             return s1, s0, bernoulli(s1) if z1 is None else z1, z0
         s1 = self.enc1(h)
         z1 = bernoulli(s1) if z1 is None else z1

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from . import files
-from .config import Config, ModelConfig, from_dict, to_dict
+from .config import Config, ModelConfig, to_dict
 from .errors import SymeqError, UsageError
 from .factors import Chain
 from .models import build
 from .priors import Draw
+from .runs import read_config
 
 WEIGHTS = ("model.safetensors", "latest.safetensors")
 _DTYPES = {torch.float32: "F32", torch.uint8: "U8"}
@@ -69,18 +70,6 @@ def save_pair(folder: Path, p: Chain, q: Chain, config: Config) -> None:
     """Write a checkpoint folder; the weights come last, so a folder without them is not a checkpoint yet."""
     files.write_json(folder / "config.json", to_dict(config))
     write_tensors(folder / "model.safetensors", pair_tensors(p, q))
-
-
-def read_config(folder: str | Path) -> Config:
-    """The validated config of a checkpoint or run folder; SymeqError with one sentence where it is not sound."""
-    path = Path(folder) / "config.json"
-    values = files.read_json(path)
-    if not isinstance(values, dict):
-        raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")
-    try:
-        return from_dict(values, str(path))
-    except UsageError as e:  # nobody asked for anything wrong: the file is bad; it may hold any text, of any length
-        raise SymeqError(textwrap.shorten(str(e), 500, placeholder=" ...")) from None
 
 
 def weights_file(folder: str | Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from .config import Config, override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
 from .presets import PRESETS, preset
-from .runs import Run, all_runs, new_folder, runs_root
+from .runs import Run, all_runs, new_folder, read_config, runs_root
 
 VARIANTS = ("mnist-ladder", "mnist-reverse", "fmnist-ladder")
 
@@ -189,18 +189,23 @@ def _summary(run: Run, end: str) -> str:
 
 
 def _loaded(target: str, device: str) -> tuple[Any, Any, Config]:
-    from .checkpoints import load, read_config
+    from .checkpoints import load
     from .trainer import device_of, set_threads
 
     set_threads(0)
     return *load(target, device_of(device)), read_config(target)
 
 
+def _test_images(config: Config) -> str:
+    return "test images" if config.data.split == "train" else "test images, also trained on,"
+
+
 def _evaluate(o: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets import clean, load_data
+    from .datasets import load_data
     from .metrics import utilities
+    from .sources import clean
 
     if o.limit is not None and o.limit < 2:
         raise UsageError(f"--limit {o.limit} leaves no uncertainty to state: use at least 2 images.")
@@ -211,9 +216,20 @@ def _evaluate(o: argparse.Namespace) -> int:
     with tqdm(total=len(x), unit="image", disable=None, leave=False) as bar:
         figures = utilities(p, q, x, labels, seed=o.seed, progress=bar.update)
     if o.json:
-        print(json.dumps({"target": str(o.target), "name": config.name, "seed": o.seed, "figures": figures}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "target": str(o.target),
+                    "name": config.name,
+                    "seed": o.seed,
+                    "split": config.data.split,
+                    "figures": figures,
+                },
+                indent=2,
+            )
+        )
         return 0
-    print(f"{config.name}: {len(x):,} test images of {config.data.name}, seed {o.seed}")
+    print(f"{config.name}: {len(x):,} {_test_images(config)} of {config.data.name}, seed {o.seed}")
     for name, f in figures.items():
         if f["value"] is None:
             print(f"  {name:<15} {f['reason']}")
@@ -227,9 +243,10 @@ def _sample(o: argparse.Namespace) -> int:
     import torch
 
     from . import chains, files
-    from .datasets import clean, load_data
+    from .datasets import load_data
     from .figures import grid
     from .sheets import png, titled
+    from .sources import clean
 
     if not 1 <= o.n <= 1024 or not 1 <= o.chain <= 100_000:
         raise UsageError("--n is from 1 to 1,024 and --chain from 1 to 100,000.")
@@ -243,7 +260,7 @@ def _sample(o: argparse.Namespace) -> int:
     pairs = torch.stack((x, chains.reconstruct(p, q, x)), 1).flatten(0, 1)
     boards = [
         ("Random codes:\nz from the prior, mean of x", grid(chains.decoded_prior(p, o.n), columns)),
-        ("Test images,\neach beside its reconstruction", grid(pairs, 2 * columns)),
+        (f"{_test_images(config).capitalize()},\neach beside its reconstruction", grid(pairs, 2 * columns)),
         (
             f"Limiting samples: {o.chain:,} round trips\nfrom noise, mean of x",
             grid(chains.limiting(p, q, o.n, o.chain), columns),

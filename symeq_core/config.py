@@ -29,7 +29,7 @@ Size = Annotated[int, Field(ge=1, le=65536), _Number]  # bounds refuse in time w
 Batch = Annotated[int, Field(ge=1, le=1_000_000), _Number]
 Moves = Annotated[int, Field(ge=0, le=100), _Number]
 Rate = Annotated[float, Field(gt=0, le=10), _Number]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
+Name = Annotated[str, Field(max_length=200)]
 Fraction = Annotated[float, Field(ge=0, le=1), _Number]
 Image = tuple[Annotated[int, Field(ge=1, le=4)], Size, Size]
 
@@ -181,7 +181,7 @@ class Config:
 
 
 LIVE = ("train.", "learner.labelled_weight")  # fields that may change while a run is under way
-FIXED = ("train.device", "train.threads")  # but these need a new process
+FIXED = ("train.device", "train.threads", "data.path")  # and those that may when it is resumed
 
 
 @cache

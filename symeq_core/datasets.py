@@ -1,4 +1,4 @@
-"""Data as bytes in memory: loading, splits, downloads, and seeded sources of batches.
+"""Data as bytes in memory: loading, splits, downloads.
 
 The root folder is SYMEQ_DATA, else the platform's cache folder. Every loader fails with one sentence (DataError).
 """
@@ -22,8 +22,6 @@ from . import images
 from .config import Config, DataConfig, Latent
 from .errors import SymeqError, UsageError
 from .images import Progress
-from .learners import Batch
-from .seeds import derive
 
 NETWORK_SECONDS = 60.0  # a connection that says nothing for so long is given up
 
@@ -264,11 +262,11 @@ def _folder(config: DataConfig, root: Path, progress: Progress | None) -> Datase
 def _stratified(y: Tensor) -> Tensor:
     """A fixed random order of y [N] whose first tenth holds a tenth of each class, but none whole unless it must."""
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-    share = _turns(y[order]) / y.bincount()[y[order]]
+    share = in_turns(y[order]) / y.bincount()[y[order]]
     return order[share.argsort(descending=True, stable=True)]
 
 
-def _turns(y: Tensor) -> Tensor:
+def in_turns(y: Tensor) -> Tensor:
     """How many of the same class come before each [N]."""
     by_class, counts = y.argsort(stable=True), y.bincount()
     turns = torch.empty_like(y)
@@ -314,8 +312,10 @@ def spec(config: DataConfig) -> Spec:
 
 
 def complete(config: Config) -> Config:
-    """The config with image shape and label filled in from the data set, which isn't loaded for it."""
+    """The config with image shape, label and whole path filled in from the data set, which isn't loaded for it."""
     s = spec(config.data)
+    if config.data.path:
+        config = replace(config, data=replace(config.data, path=str(_absolute(config.data.path))))
     label = s.label(config.data) if config.data.labelled else None
     if config.data.labelled and label is None:
         raise UsageError(
@@ -335,82 +335,3 @@ def load_data(config: DataConfig, progress: Progress | None = None) -> Dataset:
     if data.train.labels is not None and data.test.labels is not None:
         labels = torch.cat((data.train.labels, data.test.labels))
     return data._replace(train=Images(pixels, labels))
-
-
-def clean(pixels: Tensor, config: DataConfig) -> Tensor:
-    """Bytes [N, C, H, W] -> x as the model sees it in evaluation: binarised, or in [0, 1]."""
-    if config.binarize is not None:
-        return (pixels > int(config.binarize * 255)).float()
-    return pixels.float() / 255
-
-
-class Source:
-    """Seeded batches of the training images: batch t is a function of (seed, t) alone, whichever learner asks.
-
-    Batches run through one seeded permutation of all images after another. Each pixel of a binarised batch is
-    flipped with probability `flip`; others receive Gaussian noise.
-    """
-
-    def __init__(
-        self,
-        data: Images,
-        config: DataConfig,
-        seed: int,
-        batch: int,
-        labelled_batch: int = 64,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.config, self.seed, self.batch, self.labelled_batch = config, seed, batch, labelled_batch
-        self.device = torch.device(device)
-        self.images = data.images.to(self.device)
-        self.labels = None if data.labels is None else data.labels.to(self.device)
-        self.chosen = _labelled(data, config.labelled, seed).to(self.device) if config.labelled else None
-        self.everything = torch.arange(len(data), device=self.device)
-        self._orders: dict[tuple[str, int], Tensor] = {}
-
-    def __call__(self, t: int) -> Batch:
-        g = torch.Generator(self.device).manual_seed(derive(self.seed, "pixels", t))
-        index = self._indices("images", self.everything, t, self.batch)
-        data = {"x": self._noisy(self.images[index], g)}
-        if self.chosen is None or self.labels is None:
-            return Batch(data)
-        index = self._indices("labelled", self.chosen, t, self.labelled_batch)
-        return Batch(data, {"x": self._noisy(self.images[index], g), "y": self.labels[index].float()})
-
-    def _noisy(self, pixels: Tensor, g: torch.Generator) -> Tensor:
-        x = clean(pixels, self.config)
-        if self.config.binarize is not None and self.config.flip:
-            flips = torch.rand(x.shape, generator=g, device=self.device) < self.config.flip
-            return (x - flips.float()).abs()
-        if self.config.binarize is None and self.config.noise:
-            return x + self.config.noise * torch.randn(x.shape, generator=g, device=self.device)
-        return x
-
-    def _indices(self, what: str, of: Tensor, t: int, size: int) -> Tensor:
-        """Positions t size ... (t + 1) size - 1 of the endless sequence of permutations of `of`."""
-        n, parts, start = len(of), [], t * size
-        while size:
-            epoch, offset = divmod(start, n)
-            part = self._order(what, epoch, n)[offset : offset + size]
-            parts.append(of[part])
-            start, size = start + len(part), size - len(part)
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _order(self, what: str, epoch: int, n: int) -> Tensor:
-        key = (what, epoch)
-        if key not in self._orders:
-            for old in [k for k in self._orders if k[0] == what]:
-                del self._orders[old]
-            g = torch.Generator().manual_seed(derive(self.seed, what, epoch))
-            self._orders[key] = torch.randperm(n, generator=g).to(self.device)
-        return self._orders[key]
-
-
-def _labelled(data: Images, count: int, seed: int) -> Tensor:
-    """Indices of the images that show their label: `count` of them, or all if fewer, in equal numbers of each class."""
-    if data.labels is None:
-        raise UsageError("data.labelled is set, but these images have no labels: set data.labelled=0.")
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(derive(seed, "labelled images")))
-    if data.labels.dim() == 3:  # one-hot: take the classes in turn
-        order = order[_turns(data.labels[order, 0].argmax(1)).argsort(stable=True)]
-    return order[:count]

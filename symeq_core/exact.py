@@ -24,7 +24,9 @@ class States(NamedTuple):
 def values_of(chain: Chain, name: str) -> Tensor:
     """Every value of one discrete variable, [number, *event], in lexicographic order."""
     factor = chain.explicit().get(name)
-    if factor is None or not factor.family.discrete:
+    if factor is None:
+        raise UsageError(f"{name} can't be enumerated: it is implicit and has no density.")
+    if not factor.family.discrete:
         raise UsageError(f"{name} can't be enumerated: it is not discrete.")
     bits = isinstance(factor.family, Bernoulli)
     units, levels = (math.prod(factor.event), 2) if bits else factor.event

@@ -78,6 +78,10 @@ class Bernoulli(Family):
         v = self.sample(s)
         return zgr(v, s.sigmoid(), self.unit_log_prob(s, v))
 
+    def kl(self, s: Tensor, t: Tensor) -> Tensor:
+        # in scores, as torch.distributions' is infinite where a probability rounds to 1 (scores above 17 in float32)
+        return (s.sigmoid() * (s - t) + F.softplus(t) - F.softplus(s)).flatten(1).sum(1)
+
 
 class Categorical(Family):
     """Independent one-hot units, event (units, classes); s = unnormalised log-probabilities."""
@@ -92,6 +96,10 @@ class Categorical(Family):
     def unit_log_prob(self, s: Tensor, v: Tensor) -> Tensor:
         # torch.distributions takes the arg-max of v, which would cut ZGR's gradient
         return (s.log_softmax(-1) * v).sum(-1)
+
+    def kl(self, s: Tensor, t: Tensor) -> Tensor:
+        # in log-probabilities: torch.distributions' is infinite where a probability rounds to 0
+        return (s.softmax(-1) * (s.log_softmax(-1) - t.log_softmax(-1))).flatten(1).sum(1)
 
 
 class Gaussian(Family):

@@ -191,9 +191,5 @@ def latents_of(p: Chain) -> tuple[str, ...]:
 
 def random_codes(p: Chain, n: int) -> Values:
     """Latents drawn from the prior down to the lowest layer, without x."""
-    with torch.no_grad():
-        known: Values = {}
-        for name in latents_of(p):
-            f = p[name]
-            known[name] = f.sample(n) if isinstance(f, Implicit) else f.family.sample(f.scores(known, n))
-    return known
+    v = p.sample(n=n)
+    return {name: v[name] for name in latents_of(p)}

@@ -78,6 +78,7 @@ EXTRA: dict[str, dict[str, Any]] = {
         "data.flip": 0.0,
         "data.noise": 0.01,
         "model.kind": "reverse",
+        "model.label_prior": "empirical",
         "model.latents": "bernoulli:50 bernoulli:200",
         "model.x_family": "gaussian-scale",
         "model.hidden": [1000, 1000],

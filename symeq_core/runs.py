@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Iterator
@@ -76,14 +77,7 @@ class Run:
 
     def config(self) -> Config:
         """The validated config now in force; SymeqError where it is damaged."""
-        path = self.folder / "config.json"
-        values = files.read_json(path)
-        if not isinstance(values, dict):
-            raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")
-        try:
-            return from_dict(values, str(path))
-        except UsageError as e:  # nobody used anything wrongly: the file is damaged
-            raise SymeqError(str(e)) from None
+        return read_config(self.folder)
 
     def write_config(self, config: Config) -> None:
         """Replace config.json."""
@@ -216,6 +210,18 @@ class Run:
         for step, path in self.snapshots().items():
             if step > after:
                 _remove(path)
+
+
+def read_config(folder: str | Path) -> Config:
+    """The validated config of a checkpoint or run folder; SymeqError with one sentence where it is not sound."""
+    path = Path(folder) / "config.json"
+    values = files.read_json(path)
+    if not isinstance(values, dict):
+        raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")
+    try:
+        return from_dict(values, str(path))
+    except UsageError as e:  # nobody asked for anything wrong: the file is bad; it may hold any text, of any length
+        raise SymeqError(textwrap.shorten(str(e), 500, placeholder=" ...")) from None
 
 
 def check_command(command: Any, config: Config) -> None:

@@ -20,7 +20,8 @@ def seed_torch(seed: int, device: torch.device) -> None:
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):  # manual_seed knows the current one only
+            torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
 
@@ -29,6 +30,11 @@ def seed_torch(seed: int, device: torch.device) -> None:
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Inside, torch's randomness follows from `seed`; afterwards it goes on as if nothing had been."""
     device = torch.device(device)
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_torch(seed, device)
-        yield
+        try:
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

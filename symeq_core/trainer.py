@@ -34,6 +34,8 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise ValueError(device)
     except Exception:
         raise UsageError(f"This machine has no device '{name}': choose cpu, cuda, mps or auto.") from None
     return device
@@ -67,9 +69,11 @@ class Trainer:
         self.iteration = 0
         self.drawn = 0  # batches drawn so far
         self.seconds = 0.0  # spent on training, over all sessions
-        fused = self.device.type in ("cpu", "cuda")
+        self.fused = self.device.type in ("cpu", "cuda")
         self.optimizers = {
-            m.player: torch.optim.Adam(m.params, lr=1.0, maximize=True, fused=fused) for m in self.moves if m.params
+            m.player: torch.optim.Adam(m.params, lr=1.0, maximize=True, fused=self.fused)
+            for m in self.moves
+            if m.params
         }
         self._window: list[tuple[int, str, tuple[str, ...], Tensor]] = []  # (iteration, player, terms, means)
         self._norms: dict[str, Tensor] = {}
@@ -210,4 +214,5 @@ class Trainer:
             player, i, name = rest.split(".")
             optimizer = self.optimizers[player]
             w = optimizer.param_groups[0]["params"][int(i)]
-            optimizer.state[w][name] = value.to(self.device)
+            # unfused, Adam keeps its step counters on the CPU
+            optimizer.state[w][name] = value if name == "step" and not self.fused else value.to(self.device)

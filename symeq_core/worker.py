@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from types import FrameType
 from typing import Any
@@ -18,17 +19,19 @@ import torch
 from . import metrics, snapshots
 from .checkpoints import pair_tensors, read_tensors, write_tensors
 from .config import FIXED, Config, check_live, override
-from .datasets import Dataset, Source, clean, complete, load_data
+from .datasets import Dataset, complete, load_data
 from .errors import SymeqError, UsageError
 from .factors import Implicit
 from .learners import moves
 from .models import build, set_label_bank
 from .runs import PLAYERS, Run
 from .seeds import derive
+from .sources import Source, clean
 from .trainer import NonFinite, Trainer, device_of, set_threads
 
 POLL_SECONDS = 0.1  # between looks for commands
 PAUSE_SECONDS = 0.03
+LATE_SECONDS = 15.0  # a checkpoint waits no longer than this for metrics to be due
 DATA_SECONDS = 0.5  # between reports while data load
 PROBE = 500  # test images of the probe set
 
@@ -83,6 +86,8 @@ class Worker:
                 self.trainer.metrics()  # names the first utility that was not finite
                 self._check_finite(self.trainer.iteration + 1)
             except (NonFinite, RuntimeError) as found:
+                if "device-side assert" in str(found):  # CUDA's word for a draw from NaN; it answers nothing more
+                    return NonFinite("What a player draws from", self.trainer.iteration + 1)
                 return found if isinstance(found, NonFinite) else e
         return e
 
@@ -96,10 +101,11 @@ class Worker:
         self.p, self.q = build(self.config.model, derive(self.config.seed, "weights"))
         self.data = load_data(self.config.data, self._data_progress)
         self.p.to(device), self.q.to(device)
-        if self.data.train.labels is not None:
-            set_label_bank(self.p, self.data.train.labels, derive(self.config.seed, "label bank"))
+        self.source = source = self._source(device)
+        if source.labels is not None and source.chosen is not None:  # no other label is known
+            set_label_bank(self.p, source.labels[source.chosen], derive(self.config.seed, "label bank"))
         steps = moves(self.p, self.q, self.config.learner)
-        self.trainer = Trainer(steps, self._source(device), train, self.config.seed, device)
+        self.trainer = Trainer(steps, source, train, self.config.seed, device)
         if not fresh:
             self._restore(device)
         self.run.drop_snapshots(after=-1 if fresh else self.trainer.iteration)
@@ -131,8 +137,7 @@ class Worker:
             if self.run.weights.is_file():
                 check_live(k for k in self.changes if k not in FIXED)
             changed = override(self.run.config(), self.changes)
-            check(changed)
-            self.run.write_config(changed)
+            self.run.write_config(replace(changed, data=check(changed).data))  # the path whole
 
     def _configure(self, fresh: bool) -> Config:
         """The run's complete config, written where it wasn't."""
@@ -201,8 +206,7 @@ class Worker:
         if due:
             self._emit(self.trainer.metrics())
         self._look(probe=_is_due(step, train.probe_every, last), snapshot=_is_due(step, train.snapshot_every, last))
-        if due and time.monotonic() - self._saved > train.save_seconds:  # so that no mean spans a checkpoint
-            self._save()
+        self._save_in_time(due)
 
     def _single_step(self) -> None:
         players, left = self.single.popleft()
@@ -215,7 +219,15 @@ class Worker:
         if due:
             self._emit(self.trainer.metrics())
         self._look(probe=last, snapshot=_is_due(step, train.snapshot_every, step == train.steps))
-        if not self.single:
+        if self.single:
+            self._save_in_time(due)
+        else:
+            self._save()
+
+    def _save_in_time(self, due: bool) -> None:
+        """Checkpoint after `save_seconds`, when metrics are due, so that no mean spans it; much later, anyway."""
+        late = time.monotonic() - self._saved - self.config.train.save_seconds
+        if late > LATE_SECONDS or (due and late > 0):
             self._save()
 
     def _look(self, probe: bool, snapshot: bool) -> None:
@@ -297,7 +309,7 @@ class Worker:
         self.config = changed
         self.run.write_config(changed)
         self.trainer.configure(changed.train)
-        self.trainer.batches = self._source(self.trainer.device)
+        self.source.batch, self.source.labelled_batch = changed.train.batch, changed.train.labelled_batch
         self.trainer.moves = moves(self.p, self.q, changed.learner)
         self._emit({"event": "set", "step": self.trainer.iteration, "changes": command["changes"]})
 

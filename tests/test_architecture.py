@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "exact"},
     {"learners", "checkpoints", "chains"},
     {"trainer", "datasets", "metrics", "figures", "authors"},
-    {"snapshots"},
+    {"snapshots", "sources"},
     {"worker"},
     {"cli"},
     {"__main__", "__init__"},

@@ -16,8 +16,9 @@ from torch import nn
 
 from symeq_core import authors, cli, files
 from symeq_core.authors import VARIANTS, import_authors
-from symeq_core.checkpoints import load, pair_tensors, read_config
+from symeq_core.checkpoints import load, pair_tensors
 from symeq_core.errors import SymeqError, UsageError
+from symeq_core.runs import read_config
 
 N0, N1, H, MIDDLE, B = 5, 7, 20, 11, 3
 

@@ -9,11 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import symeq_core
-from symeq_core.checkpoints import assign_pair, load, pair_tensors, read_config, read_tensors, save_pair, write_tensors
+from symeq_core.checkpoints import assign_pair, load, pair_tensors, read_tensors, save_pair, write_tensors
 from symeq_core.config import from_dict, to_dict
 from symeq_core.errors import SymeqError, UsageError
 from symeq_core.factors import Implicit
 from symeq_core.models import build, latents_of, set_label_bank
+from symeq_core.runs import read_config
 
 TWO_LAYERS = ("bernoulli:3 bernoulli:5", "categorical:2x3 categorical:3x2", "gaussian:2 gaussian:3")
 CONV = {"nets": "conv", "x_shape": [1, 28, 28], "width": 8, "middle": 6, "latents": TWO_LAYERS[0]}

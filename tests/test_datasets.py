@@ -30,8 +30,9 @@ from torch.overrides import TorchFunctionMode
 
 from symeq_core import datasets, images
 from symeq_core.config import Config, DataConfig, Latent
-from symeq_core.datasets import DataError, Images, Source, clean, complete, load_data
+from symeq_core.datasets import DataError, Images, complete, load_data
 from symeq_core.errors import SymeqError, UsageError
+from symeq_core.sources import Source, clean
 
 torch.set_num_threads(1)
 

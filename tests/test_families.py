@@ -128,6 +128,25 @@ def test_log_prob_of_scipy():
     assert Gaussian().log_prob(scores, value).item() == pytest.approx(scipy.stats.norm.logpdf(-0.4, mean, sd))
 
 
+@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
+@pytest.mark.parametrize("t", [-200.0, -18.0, 18.0, 200.0])
+def test_kl_of_extreme_scores(name, t):
+    """float32 value and gradient against float64, where probabilities round to 0 or 1; for one bit or two classes."""
+
+    def kl(dtype):
+        if name == "bernoulli":
+            s, other = torch.zeros(1, 1, dtype=dtype), torch.full((1, 1), t, dtype=dtype)
+        else:
+            s, other = torch.zeros(1, 1, 2, dtype=dtype), torch.tensor([[[t, 0.0]]], dtype=dtype)
+        s.requires_grad_()
+        value = FAMILIES[name]().kl(s, other)
+        return value.item(), torch.autograd.grad(value.sum(), s)[0].flatten()[0].item()
+
+    truth = 0.5 * abs(t) - math.log(2) + math.log1p(math.exp(-abs(t)))  # KL(Bernoulli(1/2) || Bernoulli(sigmoid(t)))
+    assert kl(torch.float64) == pytest.approx((truth, -t / 4))
+    assert kl(torch.float32) == pytest.approx(kl(torch.float64), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "gaussian-scale"])
 @pytest.mark.parametrize("extreme", [-200.0, 200.0])
 def test_extreme_network_outputs_stay_proper(name, extreme):

@@ -5,10 +5,11 @@ import torch
 
 from symeq_core import metrics
 from symeq_core.config import override
-from symeq_core.datasets import Source, clean, complete, load_data
+from symeq_core.datasets import complete, load_data
 from symeq_core.learners import Batch, moves
 from symeq_core.models import build
 from symeq_core.presets import PRESETS, preset
+from symeq_core.sources import Source, clean
 from symeq_core.trainer import Trainer
 
 STEPS = 600

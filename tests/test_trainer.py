@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from symeq_core.config import LearnerConfig, ModelConfig, TrainConfig
-from symeq_core.datasets import Images, Source
+from symeq_core.datasets import Images
 from symeq_core.errors import UsageError
 from symeq_core.learners import LEARNERS, Batch, Move, moves
 from symeq_core.models import build
 from symeq_core.presets import preset
 from symeq_core.seeds import derive, seed_torch
+from symeq_core.sources import Source
 from symeq_core.trainer import NonFinite, Trainer, device_of, set_threads
 
 X = (1, 4, 4)

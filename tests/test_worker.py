@@ -935,3 +935,28 @@ def test_a_running_process_is_alone_and_ctrl_c_ends_it_at_a_step_from_which_it_g
     trained(whole)
     assert trained(run, ("resume", stopped, nothing), changes={"train.steps": stopped + 3}) == "finished"
     assert same(weights(run), weights(whole))
+
+
+def test_a_run_on_a_moved_folder_goes_on_from_where_the_folder_is_now(tmp_path, monkeypatch):
+    """The path is kept whole, so that it holds from anywhere; a new one may be given when the run is resumed."""
+    from PIL import Image
+
+    for k in range(30):
+        path = tmp_path / "images" / f"{k % 2}" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((8, 8), 60).save(path)
+    monkeypatch.setenv("SYMEQ_DATA", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    config = override(
+        preset("digits-flat-symmetric"),
+        {"data.name": "folder", "data.path": "images", "data.size": 8, "train.steps": 3, "train.batch": 4},
+    )
+    run = Run.create(tmp_path / "run", config)
+    Worker(run).work()
+    assert run.config().data.path == str(tmp_path / "images")
+    (tmp_path / "images").rename(tmp_path / "moved")
+    with pytest.raises(SymeqError, match="no folder"):
+        Worker(run, changes={"train.steps": 5}).work()
+    assert Worker(run, changes={"train.steps": 5, "data.path": "moved"}).work() == "finished"
+    assert run.config().data.path == str(tmp_path / "moved")
+    assert run.step() == 5
