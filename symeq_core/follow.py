@@ -57,13 +57,18 @@ def _table(rows: Iterable[tuple[int, float, str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "seconds", "series", "value"])
 
 
-def utilities(events: list[Event]) -> pd.DataFrame:
+def utilities(events: list[Event], learner: str) -> pd.DataFrame:
     """Both players' utilities as trained, nats per image: step, seconds, series (L_p, L_q or ELBO), value."""
     return _table(
-        (e["step"], e["seconds"], f"L_{player}", value)
-        for e in thinned(events)
-        for player, value in e["utility"].items()
+        (e["step"], e["seconds"], name, value) for e in thinned(events) for name, value in _utility(e, learner).items()
     )
+
+
+def _utility(event: Event, learner: str) -> dict[str, float]:
+    """By its name: the ELBO, where both players have that, else L_p and L_q."""
+    if learner == "elbo":
+        return {"ELBO": next(iter(event["utility"].values()))}
+    return {f"L_{player}": value for player, value in event["utility"].items()}
 
 
 def gradient_norms(events: list[Event]) -> pd.DataFrame:

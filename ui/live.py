@@ -54,7 +54,7 @@ def _live(root: Path, run: Run, config: Config) -> None:
     _controls(root, run, run.config(), state)
     _numbers(run.config(), state, follower)
     _pictures(run, follower)
-    _curves(run, follower)
+    _curves(run, follower, config.learner.name)
 
 
 def _follower(run: Run) -> follow.Follower:
@@ -213,7 +213,7 @@ def _montage(folder: str, changed: int) -> tuple[bytes, list[float]]:
     return sheets.montage(Path(folder))
 
 
-def _curves(run: Run, follower: follow.Follower) -> None:
+def _curves(run: Run, follower: follow.Follower, learner: str) -> None:
     metrics, probes = follower.of("metrics"), follower.of("probe")
     if not metrics:
         return
@@ -224,7 +224,7 @@ def _curves(run: Run, follower: follow.Follower) -> None:
         charts.curves(follow.probes(probes), f"probe {run.folder.name}", x, "nats per test image")
     with right:
         st.markdown("**Training**: what each player maximises, nats per image", help=words.HELP["L_p"])
-        charts.curves(follow.utilities(metrics), f"utility {run.folder.name}", x, "nats per image")
+        charts.curves(follow.utilities(metrics, learner), f"utility {run.folder.name}", x, "nats per image")
     left, right = st.columns(2)
     with left:
         st.markdown("**Gradient norms**", help=words.HELP["gradient"])
