@@ -80,6 +80,16 @@ def weights_file(folder: str | Path) -> Path:
     raise SymeqError(f"{folder} holds no weights yet ({' or '.join(WEIGHTS)}): train it, or name another folder.")
 
 
+def saved_step(folder: str | Path) -> int | None:
+    """The training step of a run folder's weights; None where it holds none, or they don't say."""
+    try:
+        with _opened(weights_file(folder)) as f:
+            step = (f.metadata() or {}).get("step", "")
+    except SymeqError:
+        return None
+    return int(step) if step.isdecimal() else None
+
+
 def load(folder: str | Path, device: torch.device | str = "cpu", prior: Draw | None = None) -> tuple[Chain, Chain]:
     """The pair (p, q) of a checkpoint or run folder, in evaluation mode; nothing but the folder is needed.
 

@@ -58,10 +58,14 @@ def _complain(sentence: str, code: int) -> int:
 
 def _train(o: argparse.Namespace) -> int:
     changes = parse_settings(o.set) | ({"train.steps": o.steps} if o.steps else {})
+    if o.steps and "train.steps" in parse_settings(o.set):
+        raise UsageError("--steps and --set train.steps say the same thing: give one of them.")
     if o.run_folder:
         if o.preset or o.out:
             raise UsageError("--preset and --out are for a new run; a run folder is resumed as it is.")
-        run = Run.open(o.run_folder)
+        if not o.run_folder.exists() and str(o.run_folder) in PRESETS:
+            raise UsageError(f"{o.run_folder} is a preset: train it with --preset {o.run_folder}.")
+        run = Run.open(_folder(o.run_folder))
     else:
         run, changes = _started(o, changes), {}
     from .worker import Worker
@@ -188,12 +192,19 @@ def _summary(run: Run, end: str) -> str:
 # --- evaluate, sample ------------------------------------------------------------------------------------------
 
 
-def _loaded(target: str, device: str) -> tuple[Any, Any, Config]:
-    from .checkpoints import load
+def _loaded(target: Path, device: str) -> tuple[Any, Any, Config, int | None]:
+    from .checkpoints import load, saved_step
     from .trainer import device_of, set_threads
 
     set_threads(0)
-    return *load(target, device_of(device)), read_config(target)
+    folder = _folder(target)
+    return *load(folder, device_of(device)), read_config(folder), saved_step(folder)
+
+
+def _folder(given: Path) -> Path:
+    """The folder itself or, as `runs` lists them, the run of that name."""
+    named = runs_root() / given
+    return named if not given.exists() and named.is_dir() else given
 
 
 def _test_images(config: Config) -> str:
@@ -209,7 +220,7 @@ def _evaluate(o: argparse.Namespace) -> int:
 
     if o.limit is not None and o.limit < 2:
         raise UsageError(f"--limit {o.limit} leaves no uncertainty to state: use at least 2 images.")
-    p, q, config = _loaded(o.target, o.device)
+    p, q, config, step = _loaded(o.target, o.device)
     test = load_data(config.data).test
     x = clean(test.images[: o.limit], config.data)
     labels = None if test.labels is None else test.labels[: o.limit]
@@ -222,6 +233,7 @@ def _evaluate(o: argparse.Namespace) -> int:
                     "target": str(o.target),
                     "name": config.name,
                     "seed": o.seed,
+                    "step": step,
                     "split": config.data.split,
                     "figures": figures,
                 },
@@ -229,7 +241,8 @@ def _evaluate(o: argparse.Namespace) -> int:
             )
         )
         return 0
-    print(f"{config.name}: {len(x):,} {_test_images(config)} of {config.data.name}, seed {o.seed}")
+    at = "" if step is None else f" at step {step:,}"
+    print(f"{config.name}{at}: {len(x):,} {_test_images(config)} of {config.data.name}, seed {o.seed}")
     for name, f in figures.items():
         if f["value"] is None:
             print(f"  {name:<15} {f['reason']}")
@@ -252,15 +265,15 @@ def _sample(o: argparse.Namespace) -> int:
         raise UsageError("--n is from 1 to 1,024 and --chain from 1 to 100,000.")
     if o.out.suffix.lower() != ".png":
         raise UsageError(f"{o.out} does not end in .png: name a PNG file.")
-    p, q, config = _loaded(o.target, o.device)
+    p, q, config, step = _loaded(o.target, o.device)
     test = load_data(config.data).test.images[: o.n]
     x = clean(test, config.data).to(next(p.parameters()).device)
     torch.manual_seed(o.seed)
     columns = max(1, round(o.n**0.5))
-    pairs = torch.stack((x, chains.reconstruct(p, q, x)), 1).flatten(0, 1)
+    pairs = torch.cat((x, chains.reconstruct(p, q, x)), 3)
     boards = [
         ("Random codes:\nz from the prior, mean of x", grid(chains.decoded_prior(p, o.n), columns)),
-        (f"{_test_images(config).capitalize()},\neach beside its reconstruction", grid(pairs, 2 * columns)),
+        (f"{_test_images(config).capitalize()},\neach beside its reconstruction", grid(pairs, columns)),
         (
             f"Limiting samples: {o.chain:,} round trips\nfrom noise, mean of x",
             grid(chains.limiting(p, q, o.n, o.chain), columns),
@@ -268,7 +281,8 @@ def _sample(o: argparse.Namespace) -> int:
     ]
     files.write(o.out, png(titled(boards)))
     shown = "" if len(x) == o.n else f" (but {len(x)} test images, as there are no more)"
-    print(f"{o.out}: {o.n} images of each kind{shown}, seed {o.seed}")
+    at = "" if step is None else f" at step {step:,}"
+    print(f"{o.out}: {o.n} images of each kind{shown} by {config.name}{at}, seed {o.seed}")
     return 0
 
 

@@ -178,6 +178,16 @@ class Config:
                 "a Bernoulli x needs binary images: set data.binarize to a threshold such as 0.4375, "
                 "or model.x_family to gaussian-scale"
             )
+        if self.data.path and self.data.name != "folder":
+            raise ValueError(f"data.path is for data.name=folder, but the data are {self.data.name}")
+        if self.data.size and self.data.name not in ("folder", "celeba"):
+            raise ValueError(f"data.size is for folder and celeba; {self.data.name} has a size of its own")
+        if self.data.noise and self.data.binarize is not None:
+            raise ValueError("data.noise is for images that are not binarised: set data.binarize=none, or data.noise=0")
+        if self.learner.estimator != "auto" and self.learner.name != "elbo":
+            raise ValueError(
+                f"learner.estimator is for the ELBO; {self.learner.name} passes no gradient through samples"
+            )
 
 
 LIVE = ("train.", "learner.labelled_weight")  # fields that may change while a run is under way
@@ -252,6 +262,11 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     found = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
+        if name == "name":
+            raise UsageError(
+                "'name' could be data.name or learner.name: write the whole name. What a run is called follows from "
+                "its preset, and its folder from --out."
+            )
         if not equals:
             raise UsageError(f"'{setting}' is not a setting: write it as name=value.")
         try:

@@ -16,9 +16,11 @@ def grid(x: Tensor, columns: int, gap: int = 2) -> Image.Image:
     """Images [N, C, H, W] in [0, 1], row by row in `columns` columns."""
     import torchvision
 
-    scale = max(1, -(-TILE // x.shape[-1]))
+    scale = max(1, -(-TILE // x.shape[-2]))
     big = x.detach().float().cpu().clamp(0, 1).repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     board = torchvision.utils.make_grid(big, nrow=columns, padding=gap, pad_value=GREY / 255)
+    if len(big) == 1:  # make_grid leaves a single image as it is
+        board = torch.nn.functional.pad(board, [gap] * 4, value=GREY / 255).expand(3, -1, -1)
     return Image.fromarray((board.permute(1, 2, 0) * 255).round().byte().numpy())
 
 
@@ -33,6 +35,6 @@ def snapshot_boards(parts: dict[str, Tensor]) -> dict[str, bytes]:
     parts: samples [N, C, H, W]; probe and reconstructions [N, C, H, W]; round_trips [K, N, C, H, W].
     """
     side = max(1, int(len(parts["samples"]) ** 0.5))
-    pairs = torch.stack((parts["probe"], parts["reconstructions"]), 1).flatten(0, 1)
-    boards = grid(parts["samples"], side), grid(pairs, 2 * max(1, side)), rows(list(parts["round_trips"]))
+    pairs = torch.cat((parts["probe"], parts["reconstructions"]), 3)  # no gap within a pair
+    boards = grid(parts["samples"], side), grid(pairs, side), rows(list(parts["round_trips"]))
     return {name: png(board) for name, board in zip(SNAPSHOT, boards, strict=True)}

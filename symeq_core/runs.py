@@ -39,6 +39,7 @@ STATES = {
     "finished": "finished",
     "failed": "failed",
 }
+_BLANK = {"config.json", "events.jsonl", "commands", "lock", "log.txt"}  # a run that has nothing to lose
 MEASURED = ("metrics", "probe", "snapshot")  # the events that a resume from an earlier step takes back
 
 
@@ -56,12 +57,24 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path, config: Config) -> "Run":
-        """A new run; UsageError where the folder is already in use."""
+        """A new run, also in the folder of one that failed before its first step; UsageError where it is in use."""
         run = cls(folder)
-        if run.folder.exists() and (not run.folder.is_dir() or any(run.folder.iterdir())):
+        if run.folder.exists() and not run._is_blank():
             raise UsageError(f"{folder} exists and is not empty: name a new folder, or resume the run that is there.")
         run.write_config(config)
         return run
+
+    def _is_blank(self) -> bool:
+        """An empty folder, or a run that never came to save anything."""
+        if not self.folder.is_dir():
+            return False
+        held = {f.name for f in self.folder.iterdir()}
+        if not held:
+            return True
+        with suppress(SymeqError):  # else not a run of ours
+            self.config()
+            return held <= _BLANK and not self.is_running()
+        return False
 
     @classmethod
     def open(cls, folder: str | Path) -> "Run":

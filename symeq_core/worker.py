@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from . import metrics, snapshots
-from .checkpoints import pair_tensors, read_tensors, write_tensors
+from .checkpoints import pair_tensors, read_tensors, saved_step, write_tensors
 from .config import FIXED, Config, check_live, override
 from .datasets import Dataset, complete, load_data
 from .errors import SymeqError, UsageError
@@ -137,7 +137,14 @@ class Worker:
             if self.run.weights.is_file():
                 check_live(k for k in self.changes if k not in FIXED)
             changed = override(self.run.config(), self.changes)
-            self.run.write_config(replace(changed, data=check(changed).data))  # the path whole
+            changed = replace(changed, data=check(changed).data)  # the path whole
+            step = saved_step(self.run.folder)
+            if step is not None and step >= changed.train.steps:
+                raise UsageError(
+                    f"{self.run.folder} is at step {step:,} already, and --steps is the total: "
+                    f"go on with --steps N, N above {step:,}."
+                )
+            self.run.write_config(changed)
 
     def _configure(self, fresh: bool) -> Config:
         """The run's complete config, written where it wasn't."""
@@ -205,7 +212,10 @@ class Worker:
         self.trainer.step(measure=due)
         if due:
             self._emit(self.trainer.metrics())
-        self._look(probe=_is_due(step, train.probe_every, last), snapshot=_is_due(step, train.snapshot_every, last))
+        snapshot = _is_due(step, train.snapshot_every, last)
+        self._look(probe=_is_due(step, train.probe_every, last), snapshot=snapshot)
+        if snapshot and due and not last:  # what is seen can be loaded
+            self._save()
         self._save_in_time(due)
 
     def _single_step(self) -> None:

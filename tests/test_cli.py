@@ -265,7 +265,7 @@ def test_evaluate_gives_figures_as_json_and_as_text(call, kept):
     code, text, error = call("evaluate", kept, "--seed", 3)
     assert (code, error) == (0, "")
     head, *lines = text.splitlines()
-    assert head == "digits-labels-symmetric: 360 test images of digits, seed 3"
+    assert head == "digits-labels-symmetric at step 20: 360 test images of digits, seed 3"
     for line, (name, figure) in zip(lines, found["figures"].items(), strict=True):
         numbers = f"{figure['value']:.3f} ± {figure['stderr']:.3f} {figure['unit']} (mean ± s.e., n = 360)"
         assert re.fullmatch(rf"  {name} +{re.escape(numbers)}", line)
@@ -290,11 +290,15 @@ def test_sample_draws_a_picture(call, kept, tmp_path, n, columns, rows):
     """Tiles of 8 x 8 pixels are shown 32 wide, 2 apart; margins and titles lie around the three boards."""
     file = tmp_path / "new" / "x.PNG"
     code, out, error = call("sample", kept, "--out", file, "--n", n, "--chain", 3, "--seed", 5)
-    assert (code, out, error) == (0, f"{file}: {n} images of each kind, seed 5\n", "")
+    assert (code, out, error) == (
+        0,
+        f"{file}: {n} images of each kind by digits-labels-symmetric at step 20, seed 5\n",
+        "",
+    )
     picture = Image.open(file)
     assert picture.format == "PNG"
     assert picture.height == 12 + (2 * 17 + 6) + (rows * 34 + 2) + 12
-    assert picture.width >= 4 * 12 + 4 * (columns * 34 + 2)
+    assert picture.width >= 4 * 12 + 2 * (columns * 34 + 2) + (columns * 66 + 2)
     before = file.read_bytes()
     call("sample", kept, "--out", file, "--n", n, "--chain", 3, "--seed", 5)
     assert file.read_bytes() == before
@@ -502,3 +506,24 @@ def test_a_full_disk_behind_the_output_is_told():
     with open("/dev/full", "w") as full:
         done = python("presets", stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "symeq_core: The output can't be used (No space left on device).\n")
+
+
+def test_steps_that_are_no_more_than_were_made_are_refused_and_change_nothing(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert cli.main(["train", "--preset", "digits-flat-symmetric", "--steps", "6", "--out", str(folder)]) == 0
+    before = (folder / "config.json").read_bytes()
+    for more in (["--steps", "3"], ["--set", "lr=0.5"], ["--steps", "6"]):
+        assert cli.main(["train", str(folder), *more]) == 2
+        assert "at step 6 already, and --steps is the total" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_run_is_found_by_the_name_the_list_shows_and_figures_state_the_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SYMEQ_RUNS", str(tmp_path))
+    argv = ["train", "--preset", "digits-flat-symmetric", "--steps", "4", "--out", str(tmp_path / "first")]
+    assert cli.main(argv) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", "first", "--json", "--limit", "20"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 4
+    assert cli.main(["evaluate", "first", "--limit", "20"]) == 0
+    assert "digits-flat-symmetric at step 4: 20 test images" in capsys.readouterr().out

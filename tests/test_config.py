@@ -171,17 +171,17 @@ def test_unknown_and_ambiguous_names_are_refused(name, said):
 
 
 def test_settings_are_json_values_or_text():
-    given = ["lr=1e-3", "steps=7", "lr_q=none", "latents=bernoulli:8", "hidden=[4, 2]", "name=a=b", "path="]
+    given = ["lr=1e-3", "steps=7", "lr_q=none", "latents=bernoulli:8", "hidden=[4, 2]", "path=a=b"]
     assert parse_settings(given) == {
         "train.lr": 0.001,
         "train.steps": 7,
         "train.lr_q": None,
         "model.latents": "bernoulli:8",
         "model.hidden": [4, 2],
-        "name": "a=b",
-        "data.path": "",
+        "data.path": "a=b",
     }
     assert "write it as name=value" in refusal(parse_settings, ["lr"])
+    assert "data.name or learner.name" in refusal(parse_settings, ["name=elbo"])
     assert "no field" in refusal(parse_settings, ["=3"])
 
 

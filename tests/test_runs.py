@@ -466,3 +466,12 @@ def test_snapshots_go_by_step(run):
     run.drop_snapshots(after=500)
     assert [*run.snapshots()] == [0, 500]
     assert (run.folder / "snapshots" / "notes").exists()
+
+
+def test_a_run_that_never_saved_anything_gives_its_folder_to_a_new_one(tmp_path):
+    run = Run.create(tmp_path / "run", Config())
+    run.append({"event": "failed", "step": 0, "why": "no data"})
+    again = Run.create(tmp_path / "run", override(Config(), {"seed": 3}))
+    assert again.config().seed == 3
+    (tmp_path / "run" / "latest.safetensors").write_bytes(b"")
+    assert "exists and is not empty" in refusal(UsageError, Run.create, tmp_path / "run", Config())
