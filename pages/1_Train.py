@@ -11,6 +11,11 @@ from ui.setup import page, warm
 root = page("Train")
 
 
+def go_to(name):
+    """This page with that run or, for none, the form."""
+    st.switch_page("pages/1_Train.py", query_params={"run": name} if name else {})
+
+
 def start(config):
     """Make the run, put it in the queue and show it."""
     try:
@@ -19,9 +24,7 @@ def start(config):
     except SymeqError as e:
         st.error(str(e))
         return
-    st.query_params.clear()
-    st.query_params["run"] = run.folder.name
-    st.rerun()
+    go_to(run.folder.name)
 
 
 def pick():
@@ -41,10 +44,7 @@ def pick():
         key=f"pick {chosen} {len(options)}",
     )
     if name != (chosen or ""):
-        st.query_params.clear()
-        if name:
-            st.query_params["run"] = name
-        st.rerun()
+        go_to(name)
     return name or None
 
 
