@@ -112,6 +112,8 @@ def iteration(page):
 
 
 def press(page, name):
+    """A press, as a person's, of a page that has been drawn."""
+    settled(page)
     page.get_by_role("button", name=name, exact=True).click()
 
 

@@ -1,6 +1,7 @@
 """One run, live: state, controls, curves and pictures."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from symeq_core.runs import Run
 
 from . import charts, theme, words
 
-EVERY = 0.8  # seconds between looks at a live run
+EVERY = 0.9  # seconds between looks at a run
 ACTIVE = ("queued", "starting", "running", "paused")
 CAPTIONS = (
     "**Random codes**, decoded",
@@ -22,16 +23,21 @@ CAPTIONS = (
 )
 
 
+@st.fragment(run_every=EVERY)
 def show(root: Path, run: Run) -> None:
-    """The whole view; polls only while the run can change."""
-    config, state = run.config(), supervisor.status(root, run.folder)
-    _header(run, config, state)
-    st.session_state["shown state"] = state
-    every = EVERY if state in ACTIVE else None
-    st.fragment(_live, run_every=every)(root, run, config)
+    """The whole view, drawn anew every second; it never reruns the page, which could lose a press of a button."""
+    state, config = supervisor.status(root, run.folder), run.config()
+    follower = _follower(run)
+    follower.refresh()
+    _header(config, state)
+    _say(state, follower)
+    _controls(root, run, config, state)
+    _numbers(config, state, follower)
+    _pictures(run, follower)
+    _curves(run, follower, config.learner.name)
 
 
-def _header(run: Run, config: Config, state: str) -> None:
+def _header(config: Config, state: str) -> None:
     layers = " → ".join(map(str, config.model.latents))
     badges = [
         theme.badge(words.STATES[state], theme.STATE[state]),
@@ -44,19 +50,6 @@ def _header(run: Run, config: Config, state: str) -> None:
     st.html(f'<div style="display:flex;gap:.4rem;flex-wrap:wrap;margin-top:-.6rem">{"".join(badges)}</div>')
 
 
-def _live(root: Path, run: Run, config: Config) -> None:
-    state = supervisor.status(root, run.folder)
-    if state != st.session_state.get("shown state"):  # badges and polling follow the state
-        st.rerun()
-    follower = _follower(run)
-    follower.refresh()
-    _say(run, state, follower)
-    _controls(root, run, run.config(), state)
-    _numbers(run.config(), state, follower)
-    _pictures(run, follower)
-    _curves(run, follower, config.learner.name)
-
-
 def _follower(run: Run) -> follow.Follower:
     key = f"follower {run.folder}"
     if key not in st.session_state:
@@ -64,7 +57,7 @@ def _follower(run: Run) -> follow.Follower:
     return st.session_state[key]
 
 
-def _say(run: Run, state: str, follower: follow.Follower) -> None:
+def _say(state: str, follower: follow.Follower) -> None:
     """What a person should know about the state."""
     if state == "interrupted":
         st.warning("The training process died. Nothing older than its last checkpoint is lost: **Resume** goes on.")
@@ -82,83 +75,93 @@ def _say(run: Run, state: str, follower: follow.Follower) -> None:
 
 
 # --- controls ---
+# Buttons act in callbacks: these run before anything else, so a press is never lost to a redraw.
 
 
 def _controls(root: Path, run: Run, config: Config, state: str) -> None:
+    live = state in ("running", "paused")
     with st.container(horizontal=True, vertical_alignment="center"):
         if state == "running":
             _button(run, "Pause", ":material/pause:", "pause")
         if state == "paused":
             _button(run, "Resume", ":material/play_arrow:", "resume")
-        if state in ("running", "paused"):
+        if live:
             icon = ":material/skip_next:"
             _button(run, "Step decoder p", icon, "step", help="One move of the decoder alone.", players=["p"])
             _button(run, "Step encoder q", icon, "step", help="One move of the encoder alone.", players=["q"])
             _button(run, "Step both", icon, "step", help="One iteration.", players=["p", "q"])
             _button(run, "Stop", ":material/stop:", "stop", help="Save and end. It can be resumed later.")
-        if state == "queued" and st.button("Leave the queue", icon=":material/close:", key="leave"):
-            _do(lambda: supervisor.cancel(root, run.folder.name))
-        if state in ("new", "stopped", "interrupted", "failed") and st.button(
-            "Resume" if state != "new" else "Start", icon=":material/play_arrow:", type="primary", key="again"
-        ):
-            _do(lambda: supervisor.submit(root, run.folder))
+        if state == "queued":
+            st.button("Leave the queue", icon=":material/close:", on_click=_leave, args=(root, run))
+        if state in ("new", "stopped", "interrupted", "failed"):
+            label = "Start" if state == "new" else "Resume"
+            st.button(label, icon=":material/play_arrow:", type="primary", on_click=_submit, args=(root, run))
         if state not in ("queued", "starting"):
-            _longer(root, run, config, state)
-        if state in ("running", "paused"):
+            _longer(root, run, config, live)
+        if live:
             _settings(run, config)
 
 
-def _button(
-    run: Run, label: str, icon: str, command: str, help: str | None = None, type: Any = "secondary", **details: Any
-) -> None:
-    if st.button(label, icon=icon, key=label, help=help, type=type):
-        _do(lambda: run.send(command, **details), wait=command in ("pause", "resume", "stop"))
+def _button(run: Run, label: str, icon: str, command: str, help: str | None = None, **details: Any) -> None:
+    st.button(label, icon=icon, key=label, help=help, on_click=_send, args=(run, command), kwargs=details)
 
 
-def _do(act: Any, wait: bool = True) -> None:
-    """Carry out, tell a refusal in its own words, and draw anew."""
+def _told(act: Callable[[], object]) -> None:
+    """Carry out, and tell a refusal in its own words."""
     try:
         act()
     except SymeqError as e:
         st.toast(str(e), icon=":material/error:")
-        return
-    if wait:
-        time.sleep(0.25)  # the training process looks for commands ten times a second
-    st.rerun()
 
 
-def _longer(root: Path, run: Run, config: Config, state: str) -> None:
+def _send(run: Run, command: str, **details: Any) -> None:
+    before = len(run.events())
+    _told(lambda: run.send(command, **details))
+    for _ in range(10):  # the training process looks for commands ten times a second
+        if len(run.events()) > before and command != "stop":
+            return
+        time.sleep(0.03)
+
+
+def _submit(root: Path, run: Run, changes: dict[str, Any] | None = None) -> None:
+    _told(lambda: supervisor.submit(root, run.folder, changes))
+
+
+def _leave(root: Path, run: Run) -> None:
+    _told(lambda: supervisor.cancel(root, run.folder.name))
+
+
+def _longer(root: Path, run: Run, config: Config, live: bool) -> None:
     with st.popover("Train longer", icon=":material/more_time:"):
         steps = config.train.steps
-        target = st.number_input("Up to iteration", steps + 1, 10_000_000, steps * 2, step=1000, key="longer to")
-        if st.button("Go on", type="primary", key="longer go"):
-            changes = {"train.steps": int(target)}
-            live = state in ("running", "paused")
-            _do(lambda: run.send("set", changes=changes) if live else supervisor.submit(root, run.folder, changes))
+        st.number_input("Up to iteration", steps + 1, 100_000_000, steps * 2, step=1000, key="longer to")
+        st.button("Go on", type="primary", key="longer go", on_click=_go_on, args=(root, run, live))
+
+
+def _go_on(root: Path, run: Run, live: bool) -> None:
+    changes = {"train.steps": int(st.session_state["longer to"])}
+    if live:
+        _send(run, "set", changes=changes)
+    else:
+        _submit(root, run, changes)
 
 
 def _settings(run: Run, config: Config) -> None:
     t = config.train
     with st.popover("Change settings", icon=":material/tune:"):
-        lr = st.number_input("Adam step of p", 1e-6, 1.0, t.lr, format="%.1e", key="live lr")
-        lr_q = st.number_input("Adam step of q", 1e-6, 1.0, t.lr_q or t.lr, format="%.1e", key="live lr_q")
-        schedule = st.selectbox(
-            "Moves",
-            ("alternating", "simultaneous"),
-            ("alternating", "simultaneous").index(t.schedule),
-            key="live sched",
-        )
-        moves_p = st.number_input("Moves of p an iteration", 0, 20, t.moves_p, key="live moves_p")
-        moves_q = st.number_input("Moves of q an iteration", 0, 20, t.moves_q, key="live moves_q")
-        if st.button("Apply from the next iteration on", type="primary", key="live apply"):
-            changes = {
-                "train.lr": lr,
-                "train.lr_q": lr_q,
-                "train.schedule": schedule,
-                "train.moves_p": moves_p,
-                "train.moves_q": moves_q,
-            }
-            _do(lambda: run.send("set", changes=changes))
+        st.number_input("Adam step of p", 1e-6, 1.0, t.lr, format="%.1e", key="live train.lr")
+        st.number_input("Adam step of q", 1e-6, 1.0, t.lr_q or t.lr, format="%.1e", key="live train.lr_q")
+        orders = ("alternating", "simultaneous")
+        st.selectbox("Moves", orders, orders.index(t.schedule), key="live train.schedule")
+        st.number_input("Moves of p an iteration", 0, 20, t.moves_p, key="live train.moves_p")
+        st.number_input("Moves of q an iteration", 0, 20, t.moves_q, key="live train.moves_q")
+        label = "Apply from the next iteration on"
+        st.button(label, type="primary", key="live apply", on_click=_apply, args=(run,))
+
+
+def _apply(run: Run) -> None:
+    fields = ("lr", "lr_q", "schedule", "moves_p", "moves_q")
+    _send(run, "set", changes={f"train.{k}": st.session_state[f"live train.{k}"] for k in fields})
 
 
 # --- numbers, pictures, curves ---
