@@ -91,7 +91,7 @@ def test_a_finished_run_shows_its_numbers_and_curves(done):
     assert metrics["Iteration"] == "6"
     probe = [e for e in done.events() if e["event"] == "probe"][-1]["figures"]
     for name in ("L_p", "L_q", "ELBO"):
-        assert metrics[f"{name} (nats)"] == f"{probe[name]['value']:.2f}"
+        assert metrics[f"{name}, nats"] == f"{probe[name]['value']:.2f}"
     charts = at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")
     assert len(charts) == 3
     spec = json.loads(charts[0].proto.spec)

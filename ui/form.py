@@ -21,7 +21,7 @@ PRIORS = {
 
 def choose(root: Path) -> Config | None:
     """The form and, beside it, the architecture and the equations; the config chosen, or None where it can't be."""
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([5, 4], gap="medium")
     with left:
         data, kind, learner = _main_choices()
         changes = uploads.own_images(root) if data == "folder" else {}
@@ -69,6 +69,7 @@ def _main_choices() -> tuple[str, str, str]:
             key=key,
             help=words.HELP[key],
             bind="query-params",
+            wrap=True,
         )
 
     return (

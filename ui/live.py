@@ -42,12 +42,12 @@ def _header(config: Config, state: str) -> None:
     badges = [
         theme.badge(words.STATES[state], theme.STATE[state]),
         theme.badge(words.LEARNERS[config.learner.name], theme.LEARNER[config.learner.name]),
-        theme.badge(words.DATA.get(config.data.name, config.data.name), "#7a8599"),
-        theme.badge(f"{words.MODELS[config.model.kind]} · {layers}", "#7a8599"),
-        theme.badge(f"seed {config.seed}", "#7a8599"),
+        theme.badge(words.DATA.get(config.data.name, config.data.name), theme.NEUTRAL),
+        theme.badge(f"{words.MODELS[config.model.kind]} · {layers}", theme.NEUTRAL),
+        theme.badge(f"seed {config.seed}", theme.NEUTRAL),
     ]
     st.markdown(f"### {config.name}")
-    st.html(f'<div style="display:flex;gap:.4rem;flex-wrap:wrap;margin-top:-.6rem">{"".join(badges)}</div>')
+    st.html(theme.row(badges))
 
 
 def _follower(run: Run) -> follow.Follower:
@@ -185,7 +185,7 @@ def _numbers(config: Config, state: str, follower: follow.Follower) -> None:
         f = figures.get(name)
         shown = f"{f['value']:.2f}" if f and f["value"] is not None else "–"
         n = f"\n\nProbe set: n = {f['n']} test images, ± {f['stderr']:.2f} (s.e.)." if f and f["stderr"] else ""
-        column.metric(f"{name} (nats)", shown, help=words.HELP[name] + n)
+        column.metric(f"{name}, nats", shown, help=words.HELP[name] + n)
     columns[4].metric("Images / s", f"{last['images_per_s']:,.0f}" if last else "–", help="Since the last point.")
     left = follow.time_left(metrics, config.train.steps) if state in ("running", "paused") else None
     spent = last["seconds"] if last else 0.0

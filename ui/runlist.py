@@ -13,7 +13,7 @@ from symeq_core.runs import Run
 from . import theme, words
 
 KEEP_SECONDS = 7 * 86400  # deleted runs can be brought back for a week
-WIDTHS = [0.8, 4, 2, 2.2, 2, 2.8]
+WIDTHS = [1, 6.5, 2.4, 2.8]
 
 
 def row(root: Path, run: Run) -> None:
@@ -27,25 +27,26 @@ def row(root: Path, run: Run) -> None:
             config, state, step = run.config(), supervisor.status(root, run.folder), run.step()
         except SymeqError as e:
             columns[1].markdown(f"**{run.folder.name}**")
-            columns[2].html(theme.badge("damaged", theme.STATE["failed"]))
-            columns[3].caption(str(e))
-            with columns[5]:
+            columns[1].html(theme.badge("damaged", theme.STATE["failed"]))
+            columns[1].caption(str(e))
+            with columns[3]:
                 _more(root, run, None, "damaged")
             return
-        columns[1].markdown(f"**{config.name}**  \n:small[:gray[{run.folder.name}]]")
-        columns[2].html(theme.badge(words.STATES[state], theme.STATE[state]))
-        learner = theme.badge(words.LEARNERS[config.learner.name], theme.LEARNER[config.learner.name])
-        data = words.DATA.get(config.data.name, config.data.name)
-        columns[3].html(
-            f"{learner}<br><span style='font-size:.85rem'>{data} · {words.MODELS[config.model.kind]}</span>"
-        )
-        columns[4].markdown(
+        badges = [
+            theme.badge(words.STATES[state], theme.STATE[state]),
+            theme.badge(words.LEARNERS[config.learner.name], theme.LEARNER[config.learner.name]),
+            theme.badge(words.DATA.get(config.data.name, config.data.name), theme.NEUTRAL),
+            theme.badge(words.MODELS[config.model.kind], theme.NEUTRAL),
+        ]
+        with columns[1]:
+            st.markdown(f"**{config.name}** :small[:gray[{run.folder.name}]]")
+            st.html(theme.row(badges))
+        columns[2].markdown(
             f"{step:,} / {config.train.steps:,}  \n:small[:gray[{_age(run)} · {shelf.size(run) / 2**20:.1f} MB]]"
         )
-        with columns[5], st.container(horizontal=True):
-            st.page_link(
-                "pages/1_Train.py", label="Open", icon=":material/open_in_new:", query_params={"run": run.folder.name}
-            )
+        with columns[3], st.container(horizontal=True, vertical_alignment="center"):
+            query = {"run": run.folder.name}
+            st.page_link("pages/1_Train.py", label="Open", icon=":material/open_in_new:", query_params=query)
             _more(root, run, config, state)
 
 

@@ -14,15 +14,18 @@ PAGES = (
     ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
 )
 CSS = """<style>
-[data-testid="stMainBlockContainer"] {padding-top: 2.2rem; padding-bottom: 2rem; max-width: 1500px}
+[data-testid="stMainBlockContainer"] {padding: 2.2rem 2.5rem 2rem; max-width: 1500px}
 [data-testid="stMetricValue"] {font-size: 1.5rem; font-variant-numeric: tabular-nums}
+[data-testid="stLatex"] .katex-display, .katex-display {margin: .35rem 0; font-size: .95em}
 [data-testid="stImage"] img {image-rendering: pixelated}
 </style>"""
 
 
 def page(title: str) -> Path:
     """Page title, icon, navigation and style; returns the folder the runs are in."""
-    st.set_page_config(page_title=f"{title} · Symmetric Equilibrium Explorer", page_icon="⚖️", layout="wide")
+    st.set_page_config(
+        page_title=f"{title} · Symmetric Equilibrium Explorer", page_icon="⚖️", layout="wide", initial_sidebar_state=230
+    )
     st.html(CSS)
     with st.sidebar:
         st.markdown("#### ⚖️ Symmetric Equilibrium Explorer")

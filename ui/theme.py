@@ -1,5 +1,7 @@
 """One colour per idea, in both themes."""
 
+from collections.abc import Iterable
+
 LEARNER = {"symmetric": "#2f6fde", "elbo": "#d98a00", "wake_sleep": "#6f8f7f"}
 PLAYER = {"p": "#c2477f", "q": "#0e9aa7"}  # decoder, encoder
 SERIES = {"L_p": PLAYER["p"], "L_q": PLAYER["q"], "ELBO": LEARNER["elbo"], **PLAYER}
@@ -14,6 +16,14 @@ STATE = {
     "failed": "#d0453b",
     "interrupted": "#d0453b",
 }
+
+
+NEUTRAL = "#7a8599"
+
+
+def row(badges: Iterable[str]) -> str:
+    """HTML of several badges, side by side while there is room."""
+    return f'<div style="display:flex;gap:.4rem;flex-wrap:wrap">{"".join(badges)}</div>'
 
 
 def badge(text: str, colour: str) -> str:
