@@ -38,11 +38,12 @@ def _sweep(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
+    """Inside, what the disk refuses is a SymeqError: `what`, why, and the way out."""
     try:
         yield
     except OSError as e:
-        raise SymeqError(f"{path} could not be written ({e.strerror or e}): free or unlock that disk.") from e
+        raise SymeqError(f"{what} ({e.strerror or e}): free or unlock that disk.") from e
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -54,7 +55,7 @@ def _put(path: Path, content: bytes) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Replace a file whole: written beside it, synced, renamed. SymeqError where the disk refuses."""
-    with _told(path):
+    with told(f"{path} could not be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         try:
@@ -73,7 +74,7 @@ def write_folder(path: Path, contents: dict[str, bytes]) -> None:
     A folder can't be exchanged for another in one go: a process killed between the two renames leaves both, whole,
     under hidden names (which readers pass over) and none under `path`, until `path` is written again.
     """
-    with _told(path):
+    with told(f"{path} could not be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, old = _temporary(path), _temporary(path)
         try:

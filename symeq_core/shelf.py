@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from . import files
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
 from .runs import Run, new_folder, parse
@@ -113,14 +114,6 @@ def _undone(folder: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        raise SymeqError(f"{what} ({e.strerror or e}): free or unlock that disk.") from e
-
-
 def _stem(name: str) -> str:
     """The part of a name that can name a folder: of word characters and few signs, not hidden, and short enough."""
     name = re.sub(r"[^\w.+=@, -]+", "-", re.sub(r"^[\W_]+", "", name))
@@ -163,7 +156,7 @@ def delete(run: Run) -> str:
     """Move a run to the trash beside it; returns the key that restores it. UsageError while it is trained."""
     trash = run.folder.parent / ".trash"
     key = f"{time.time_ns():020d}-{run.folder.name}"
-    with ExitStack() as held, _told(f"{run.folder} could not be moved to {trash}"):
+    with ExitStack() as held, files.told(f"{run.folder} could not be moved to {trash}"):
         held.enter_context(_at_rest(run, "deleted"))
         trash.mkdir(exist_ok=True)
         if sys.platform == "win32":  # where no folder moves while a file in it is open
@@ -187,7 +180,7 @@ def restore(root: str | Path, key: str) -> Run:
     name = next((t.name for t in trash(root) if t.key == key), None)
     if name is None:
         raise SymeqError("That run is no longer in the trash.")
-    with _told(f"{name} could not be moved out of the trash"):
+    with files.told(f"{name} could not be moved out of the trash"):
         return Run(_place(Path(root) / ".trash" / key, Path(root), name))
 
 
@@ -196,7 +189,7 @@ def empty_trash(root: str | Path, older_than_s: float = 0.0) -> int:
     now = time.time()
     old = [t for t in trash(root) if now - t.deleted >= older_than_s]
     for t in old:
-        with _told(f"{t.name} could not be removed from the trash"):
+        with files.told(f"{t.name} could not be removed from the trash"):
             shutil.rmtree(Path(root) / ".trash" / t.key)
     return len(old)
 
@@ -220,7 +213,7 @@ def export_zip(run: Run) -> bytes:
     """
     run.config()
     buffer = io.BytesIO()
-    with _told(f"{run.folder} can't be read"), zipfile.ZipFile(buffer, "w") as z:
+    with files.told(f"{run.folder} can't be read"), zipfile.ZipFile(buffer, "w") as z:
         for name in _members(run):
             with suppress(FileNotFoundError):  # not every run has all
                 content = (run.folder / name).read_bytes()
@@ -257,7 +250,7 @@ def import_zip(file: str | Path | bytes | BinaryIO, root: str | Path, limit_byte
         if "metrics.json" in members:
             _json(z, members["metrics.json"])
         root = Path(root)
-        with _told(f"The zip could not be unpacked into {root}"):
+        with files.told(f"The zip could not be unpacked into {root}"):
             root.mkdir(parents=True, exist_ok=True)
             _sweep(root)
             with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as temporary:

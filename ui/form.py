@@ -91,39 +91,42 @@ def _details(data: str, kind: str) -> dict[str, Any]:
     )
     found["seed"] = c.number_input("Seed", 0, 2**31, 0, key="seed", bind="query-params", help=words.HELP["seed"])
     with st.expander("More settings"):
-        layers = st.text_input(
-            "Layers of code, z0 first",
-            base["model.latents"],
-            key=f"layers {kind} {data}",
-            help="bernoulli:30 are 30 bits, categorical:5x10 five units of ten classes, gaussian:2 two real numbers; "
-            "several layers are separated by a space.",
-        )
-        found["model.latents"] = layers
-        a, b, c = st.columns(3)
-        lr = a.number_input("Adam step of p", 1e-6, 1.0, 1e-3, format="%.1e", key="lr", bind="query-params")
-        lr_q = b.number_input("Adam step of q", 1e-6, 1.0, 1e-3, format="%.1e", key="lr_q", bind="query-params")
-        hidden = c.number_input("Hidden width", 1, 4096, base["model.hidden"][0], key=f"hidden {kind} {data}")
-        found |= {"train.lr": lr, "train.lr_q": lr_q, "model.hidden": [int(hidden)]}
-        a, b, c = st.columns(3)
-        found["train.moves_p"] = a.number_input("Moves of p an iteration", 0, 20, 1, key="moves_p", bind="query-params")
-        found["train.moves_q"] = b.number_input("Moves of q an iteration", 0, 20, 1, key="moves_q", bind="query-params")
-        orders = ["usual", "alternating", "simultaneous"]
-        order = c.selectbox("Order of moves", orders, key="order", bind="query-params")
-        if order != "usual":
-            found["train.schedule"] = order
-        a, b = st.columns(2)
-        prior = a.selectbox(
-            "Prior of z0", list(PRIORS), format_func=PRIORS.__getitem__, key="prior", bind="query-params"
-        )
-        if prior != "usual":
-            found["model.prior"] = prior
-        found["data.labelled"] = b.number_input(
-            "Images that show their label",
-            0,
-            1_000_000,
-            0,
-            key="labelled",
-            bind="query-params",
-            help="0: unsupervised.",
-        )
+        return found | _more_settings(data, kind, base)
+
+
+def _more_settings(data: str, kind: str, base: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    layers = st.text_input(
+        "Layers of code, z0 first",
+        base["model.latents"],
+        key=f"layers {kind} {data}",
+        help="bernoulli:30 are 30 bits, categorical:5x10 five units of ten classes, gaussian:2 two real numbers; "
+        "several layers are separated by a space.",
+    )
+    found["model.latents"] = layers
+    a, b, c = st.columns(3)
+    lr = a.number_input("Adam step of p", 1e-6, 1.0, 1e-3, format="%.1e", key="lr", bind="query-params")
+    lr_q = b.number_input("Adam step of q", 1e-6, 1.0, 1e-3, format="%.1e", key="lr_q", bind="query-params")
+    hidden = c.number_input("Hidden width", 1, 4096, base["model.hidden"][0], key=f"hidden {kind} {data}")
+    found |= {"train.lr": lr, "train.lr_q": lr_q, "model.hidden": [int(hidden)]}
+    a, b, c = st.columns(3)
+    found["train.moves_p"] = a.number_input("Moves of p an iteration", 0, 20, 1, key="moves_p", bind="query-params")
+    found["train.moves_q"] = b.number_input("Moves of q an iteration", 0, 20, 1, key="moves_q", bind="query-params")
+    orders = ["usual", "alternating", "simultaneous"]
+    order = c.selectbox("Order of moves", orders, key="order", bind="query-params")
+    if order != "usual":
+        found["train.schedule"] = order
+    a, b = st.columns(2)
+    prior = a.selectbox("Prior of z0", list(PRIORS), format_func=PRIORS.__getitem__, key="prior", bind="query-params")
+    if prior != "usual":
+        found["model.prior"] = prior
+    found["data.labelled"] = b.number_input(
+        "Images that show their label",
+        0,
+        1_000_000,
+        0,
+        key="labelled",
+        bind="query-params",
+        help="0: unsupervised.",
+    )
     return found
