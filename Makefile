@@ -39,3 +39,4 @@ format: install
 
 bench: install
 	$(BIN)/python -m bench.step
+	$(BIN)/python -m bench.app
