@@ -91,7 +91,9 @@ def main():
         while not supervisor.is_alive(runs):
             time.sleep(0.1)
         time.sleep(5)  # torch is loaded behind the page
-        page.goto(address + "/Train?steps=100000000")
+        page.goto(address + "/Train?steps=10000000")
+        page.get_by_role("button", name=re.compile("Start training")).wait_for()
+        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
         begin = time.perf_counter()
         page.get_by_role("button", name=re.compile("Start training")).click()
         page.locator("[data-testid=stVegaLiteChart]").first.wait_for()

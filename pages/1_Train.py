@@ -4,7 +4,7 @@ import streamlit as st
 
 from symeq_core import shelf, supervisor
 from symeq_core.errors import SymeqError
-from symeq_core.runs import Run, all_runs, new_folder
+from symeq_core.runs import all_runs
 from ui import form, live, words
 from ui.setup import page, warm
 
@@ -19,8 +19,7 @@ def go_to(name):
 def start(config):
     """Make the run, put it in the queue and show it."""
     try:
-        run = Run.create(new_folder(root, config.name), config)
-        supervisor.submit(root, run.folder)
+        run = live.begin(root, config)
     except SymeqError as e:
         st.error(str(e))
         return

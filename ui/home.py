@@ -7,7 +7,7 @@ import streamlit as st
 from symeq_core import sheets, supervisor
 from symeq_core.errors import SymeqError
 from symeq_core.presets import preset
-from symeq_core.runs import Run, all_runs, new_folder
+from symeq_core.runs import Run, all_runs
 
 FILM = Path(__file__).parent / "learning.webp"
 DEMO = "digits-ladder-symmetric"
@@ -15,13 +15,13 @@ DEMO = "digits-ladder-symmetric"
 
 def demo(root: Path) -> str | None:
     """Start the demo run; returns its name, or None (the reason is shown) where it could not be started."""
+    from . import live  # with its charts it would delay the first paint
+
     try:
-        run = Run.create(new_folder(root, DEMO), preset(DEMO))
-        supervisor.submit(root, run.folder)
+        return live.begin(root, preset(DEMO)).folder.name
     except SymeqError as e:
         st.error(str(e))
         return None
-    return run.folder.name
 
 
 def picture(root: Path) -> None:

@@ -10,10 +10,11 @@ import streamlit as st
 from symeq_core import follow, sheets, supervisor
 from symeq_core.config import Config
 from symeq_core.errors import SymeqError
-from symeq_core.runs import Run
+from symeq_core.runs import Run, new_folder
 
 from . import charts, theme, words
 
+PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
 ACTIVE = ("queued", "starting", "running", "paused")
 CAPTIONS = (
@@ -21,6 +22,16 @@ CAPTIONS = (
     "**Test images** beside their reconstructions",
     "**Round trips** of test images",
 )
+
+
+def begin(root: Path, config: Config) -> Run:
+    """A new run, in the queue; returns with its first point or soon without, so that the view opens on a curve."""
+    run = Run.create(new_folder(root, config.name), config)
+    supervisor.submit(root, run.folder)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and not any(e["event"] == "metrics" for e in run.events()):
+        time.sleep(0.03)
+    return run
 
 
 @st.fragment(run_every=EVERY)
