@@ -102,15 +102,12 @@ class Run:
         """Add one event, stamped with the time; it survives the death of this process at once."""
         line = json.dumps(event | {"time": round(time.time(), 3)}, allow_nan=False) + "\n"
         path = self.folder / "events.jsonl"
-        try:
-            with open(path, "a+b") as f:
-                if f.tell():
-                    f.seek(-1, os.SEEK_END)
-                    if f.read(1) != b"\n":  # a torn line: leave it behind
-                        line = "\n" + line
-                f.write(line.encode())
-        except OSError as e:
-            raise SymeqError(f"{path} could not be written ({e.strerror or e}): free or unlock that disk.") from e
+        with files.told(f"{path} could not be written"), open(path, "a+b") as f:
+            if f.tell():
+                f.seek(-1, os.SEEK_END)
+                if f.read(1) != b"\n":  # a torn line: leave it behind
+                    line = "\n" + line
+            f.write(line.encode())
 
     def events(self) -> list[dict[str, Any]]:
         """All events that hold: torn lines are left out, and so is what a later resume took back."""

@@ -126,10 +126,11 @@ def _told(act: Callable[[], object]) -> None:
 
 
 def _send(run: Run, command: str, **details: Any) -> None:
-    before = len(run.events())
+    follower = _follower(run)
+    follower.refresh()
     _told(lambda: run.send(command, **details))
     for _ in range(10):  # the training process looks for commands ten times a second
-        if len(run.events()) > before and command != "stop":
+        if follower.refresh() and command != "stop":
             return
         time.sleep(0.03)
 
