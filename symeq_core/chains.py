@@ -38,6 +38,31 @@ def reconstruct(p: Chain, q: Chain, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def interpolations(p: Chain, q: Chain, a: Tensor, b: Tensor, length: int) -> Tensor:
+    """Decoded paths from a code of each image of a [N, C, H, W] to one of its partner in b; [length, N, C, H, W].
+
+    Real codes go straight. Discrete ones switch unit by unit, in one random order for all layers and images, so that
+    every point of a path is a code.
+    """
+    ends = q.sample({"x": a}), q.sample({"x": b})
+    names = latents_of(p)
+    order = {name: torch.rand(ends[0][name].shape[1], device=a.device) for name in names}
+    return torch.stack([decode(p, _between(q, *ends, order, k / (length - 1))) for k in range(length)])
+
+
+def _between(q: Chain, a: Values, b: Values, order: dict[str, Tensor], t: float) -> Values:
+    """The codes at fraction t of the way from a to b; unit j of a discrete layer switches at t = order[layer][j]."""
+    found = {}
+    for name, when in order.items():
+        if q.explicit()[name].family.discrete:
+            switched = (when < t) if t < 1 else torch.ones_like(when, dtype=torch.bool)
+            found[name] = torch.where(switched.reshape(1, -1, *[1] * (a[name].dim() - 2)), b[name], a[name])
+        else:
+            found[name] = torch.lerp(a[name], b[name], t)
+    return found
+
+
+@torch.no_grad()
 def limiting(p: Chain, q: Chain, n: int, steps: int = 1000) -> Tensor:
     """Limiting images [n, C, H, W]: pixels Bernoulli(1/2), `steps` sampled round trips, then the mean of x.
 

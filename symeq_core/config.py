@@ -29,6 +29,7 @@ Size = Annotated[int, Field(ge=1, le=65536), _Number]  # bounds refuse in time w
 Batch = Annotated[int, Field(ge=1, le=1_000_000), _Number]
 Moves = Annotated[int, Field(ge=0, le=100), _Number]
 Rate = Annotated[float, Field(gt=0, le=10), _Number]
+ChainLength = Annotated[int, Field(ge=0, le=100_000), _Number]
 Name = Annotated[str, Field(max_length=200)]
 Fraction = Annotated[float, Field(ge=0, le=1), _Number]
 Image = tuple[Annotated[int, Field(ge=1, le=4)], Size, Size]
@@ -152,7 +153,8 @@ class TrainConfig:
     threads: Natural = 0  # 0: one less than there are cores
     log_every: Positive = 50  # iterations between metrics
     probe_every: Natural = 500  # iterations between L_p, L_q, ELBO of the probe set; 0: never
-    snapshot_every: Natural = 500  # iterations between snapshots; 0: never
+    snapshot_every: Natural = 500  # iterations between snapshots, and a few early ones; 0: never
+    snapshot_chain: ChainLength = 0  # round trips from noise to a snapshot's limiting images; 0: none
     save_seconds: Annotated[float, Field(ge=0), _Number] = 15.0  # between checkpoints
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .sheets import SNAPSHOT, png
+from .sheets import png
 
 TILE = 28  # pixels; smaller images are enlarged to at least this
 GREY = 128
@@ -32,9 +32,18 @@ def rows(parts: Sequence[Tensor]) -> Image.Image:
 def snapshot_boards(parts: dict[str, Tensor]) -> dict[str, bytes]:
     """The pictures of a snapshot, PNG by file name.
 
-    parts: samples [N, C, H, W]; probe and reconstructions [N, C, H, W]; round_trips [K, N, C, H, W].
+    parts: samples [N, C, H, W]; probe and reconstructions [N, C, H, W]; round_trips [K, N, C, H, W] (K rows);
+    interpolations [T, N, C, H, W] (T columns); limiting [N, C, H, W], which may be missing.
     """
     side = max(1, int(len(parts["samples"]) ** 0.5))
     pairs = torch.cat((parts["probe"], parts["reconstructions"]), 3)  # no gap within a pair
-    boards = grid(parts["samples"], side), grid(pairs, side), rows(list(parts["round_trips"]))
-    return {name: png(board) for name, board in zip(SNAPSHOT, boards, strict=True)}
+    paths = parts["interpolations"]
+    boards = {
+        "samples.png": grid(parts["samples"], side),
+        "reconstructions.png": grid(pairs, side),
+        "round_trips.png": rows(list(parts["round_trips"])),
+        "interpolations.png": rows(list(paths.transpose(0, 1))),
+    }
+    if "limiting" in parts:
+        boards["limiting.png"] = grid(parts["limiting"], side)
+    return {name: png(board) for name, board in boards.items()}

@@ -51,26 +51,13 @@ PAPER_COMMON: dict[str, Any] = {
     "train.save_seconds": 60.0,
 }
 # What the grid of data x model x learner does not reach.
+PLANE: dict[str, Any] = {"model.latents": "gaussian:2", "model.hidden": [128, 64]}
 EXTRA: dict[str, dict[str, Any]] = {
-    "digits-plane-symmetric": {"model.latents": "gaussian:2", "model.hidden": [128, 64]},
-    "digits-plane-elbo": {
-        "model.latents": "gaussian:2",
-        "model.hidden": [128, 64],
-        "learner.name": "elbo",
-        "train.schedule": "simultaneous",
-    },
-    "digits-ring-symmetric": {
-        "model.latents": "gaussian:2",
-        "model.prior": "implicit:ring",
-        "model.hidden": [128, 64],
-    },
+    "digits-plane-symmetric": PLANE,
+    "digits-plane-elbo": PLANE | LEARNERS["elbo"],
+    "digits-ring-symmetric": PLANE | {"model.prior": "implicit:ring"},
     "digits-labels-symmetric": {"data.labelled": 200, "model.hidden": [128]},
-    "digits-labels-elbo": {
-        "data.labelled": 200,
-        "model.hidden": [128],
-        "learner.name": "elbo",
-        "train.schedule": "simultaneous",
-    },
+    "digits-labels-elbo": {"data.labelled": 200, "model.hidden": [128]} | LEARNERS["elbo"],
     "celeba-reverse-symmetric": {
         "data.name": "celeba",
         "data.labelled": 20_000,
@@ -86,6 +73,22 @@ EXTRA: dict[str, dict[str, Any]] = {
         "train.steps": 50_000,
     },
 }
+
+
+# The pairs shipped in checkpoints/: a preset's settings, trained until the curves are flat.
+GALLERY: dict[str, dict[str, Any]] = {
+    "digits-bits": {**DATA["digits"], "model.kind": "flat", "model.latents": "bernoulli:10", "model.hidden": [128]},
+    "digits-plane": {**DATA["digits"], **PLANE},
+    "digits-ladder": {**DATA["digits"], "model.kind": "ladder", **MODELS["digits", "ladder"]},
+    "digits-reverse": {**DATA["digits"], "model.kind": "reverse", **MODELS["digits", "reverse"]},
+    "mnist-ladder": {**DATA["mnist"], "model.kind": "ladder", **MODELS["mnist", "ladder"]},
+    "mnist-reverse": {**DATA["mnist"], "model.kind": "reverse", **MODELS["mnist", "reverse"]},
+}
+GALLERY_TRAIN: dict[str, dict[str, Any]] = {
+    "digits": {"train.steps": 40_000, "train.snapshot_every": 2000, "train.probe_every": 500},
+    "mnist": {"train.steps": 120_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
+}
+GALLERY_COMMON: dict[str, Any] = {"train.log_every": 100, "train.snapshot_chain": 1000, "train.threads": 1}
 
 
 # Images that are not binary.
@@ -117,6 +120,10 @@ def _all() -> dict[str, dict[str, Any]]:
     for name, setting in PAPER.items():
         for learner in ("symmetric", "elbo"):
             found[f"{name}-{learner}"] = PAPER_COMMON | setting | LEARNERS[learner]
+    for name, setting in GALLERY.items():
+        length = GALLERY_TRAIN[setting["data.name"]]
+        for learner in ("symmetric", "elbo", *(("wake-sleep",) if name == "digits-bits" else ())):
+            found[f"gallery-{name}-{learner}"] = setting | length | GALLERY_COMMON | LEARNERS[learner]
     return found | EXTRA
 
 

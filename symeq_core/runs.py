@@ -2,7 +2,7 @@
 
 config.json         complete, with seed; rewritten when hyperparameters change
 events.jsonl        append only, one JSON object a line; a torn line is ignored
-snapshots/STEP/     samples.png, reconstructions.png, round_trips.png, codes.safetensors
+snapshots/STEP/     the pictures that sheets.BOARDS lists, codes.safetensors
 latest.safetensors  the pair, optimiser state and counters
 commands/           pause, resume, step, stop, set: one JSON file each, consumed in order
 lock                held by the training process, released by the system when it ends in any way

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SNAPSHOT = ("samples.png", "reconstructions.png", "round_trips.png")
+SNAPSHOT = ("samples.png", "reconstructions.png", "round_trips.png")  # what a montage shows
+BOARDS = (*SNAPSHOT, "interpolations.png", "limiting.png")  # all pictures that a snapshot may hold
 
 
 def titled(boards: Sequence[tuple[str, Image.Image]]) -> Image.Image:

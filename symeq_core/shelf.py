@@ -26,6 +26,7 @@ from . import files
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
 from .runs import Run, new_folder, parse
+from .sheets import BOARDS
 
 LIMIT_BYTES = 1 << 30  # of all files in a zip, unpacked
 LIMIT_FILES = 10_000
@@ -39,7 +40,7 @@ CHUNK = 1 << 20
 ABANDONED_SECONDS = 3600.0  # no import takes so long
 
 WEIGHTS = ("latest.safetensors", "model.safetensors")
-SNAPSHOT = ("codes.safetensors", "reconstructions.png", "round_trips.png", "samples.png")
+SNAPSHOT = ("codes.safetensors", *sorted(BOARDS))
 _FOLDER = re.compile(r"\w[\w.+=@, -]{0,199}")
 _KNOWN = re.compile(
     r"config\.json|events\.jsonl|(latest|model)\.safetensors|metrics\.json|thumbnail\.png|"

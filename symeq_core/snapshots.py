@@ -7,19 +7,21 @@ from . import chains, figures
 from .checkpoints import tensor_bytes
 from .factors import Chain
 from .models import latents_of
-from .seeds import seeded
+from .seeds import derive, seeded
 
 SAMPLES = 64
 TRIPS = (0, 1, 2, 5, 10, 20, 50)  # rows of the round-trip grid: the data, then E[x | z] after so many trips
 TRIP_IMAGES = 12
+PATHS, PATH_LENGTH = 8, 9  # interpolations from probe image 0 to 1, 1 to 2, ..., and their columns
 CODES = 500
 
 
 @torch.no_grad()
-def take(p: Chain, q: Chain, probe: Tensor, seed: int) -> dict[str, bytes]:
+def take(p: Chain, q: Chain, probe: Tensor, seed: int, chain: int = 0) -> dict[str, bytes]:
     """Files of a snapshot by name; the same probe images [N, C, H, W] and the same seed at every step of training.
 
-    codes.safetensors holds, for the first CODES probe images, one sampled z (bits as bytes) and E[z | x and z above].
+    chain: round trips from noise to the limiting images; 0: none. codes.safetensors holds, for the first CODES probe
+    images, one sampled z (bits as bytes) and E[z | x and z above].
     """
     device = next(p.parameters()).device
     probe = probe.to(device)
@@ -31,9 +33,18 @@ def take(p: Chain, q: Chain, probe: Tensor, seed: int) -> dict[str, bytes]:
         for k, v in enumerate(chains.round_trips(p, q, probe[:TRIP_IMAGES], TRIPS[-1] - 1), 1):
             trips += [chains.decode(p, v)] if k in TRIPS else []
         v = q.sample({"x": probe[:CODES]})
-    boards = figures.snapshot_boards(
-        {"samples": samples, "probe": shown, "reconstructions": reconstructions, "round_trips": torch.stack(trips)}
-    )
+    with seeded(derive(seed, "further pictures"), device):
+        ends = probe[:PATHS], probe.roll(-1, 0)[:PATHS]
+        parts = {
+            "samples": samples,
+            "probe": shown,
+            "reconstructions": reconstructions,
+            "round_trips": torch.stack(trips),
+            "interpolations": chains.interpolations(p, q, *ends, PATH_LENGTH),
+        }
+        if chain:
+            parts["limiting"] = chains.limiting(p, q, SAMPLES, chain)
+    boards = figures.snapshot_boards(parts)
     codes = {}
     for name in latents_of(p):
         discrete = q.explicit()[name].family.discrete

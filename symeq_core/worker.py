@@ -212,7 +212,7 @@ class Worker:
         self.trainer.step(measure=due)
         if due:
             self._emit(self.trainer.metrics())
-        snapshot = _is_due(step, train.snapshot_every, last)
+        snapshot = _is_pictured(step, train.snapshot_every, last)
         self._look(probe=_is_due(step, train.probe_every, last), snapshot=snapshot)
         if snapshot and due and not last:  # what is seen can be loaded
             self._save()
@@ -228,7 +228,7 @@ class Worker:
         self.trainer.step(players, measure=due)
         if due:
             self._emit(self.trainer.metrics())
-        self._look(probe=last, snapshot=_is_due(step, train.snapshot_every, step == train.steps))
+        self._look(probe=last, snapshot=_is_pictured(step, train.snapshot_every, step == train.steps))
         if self.single:
             self._save_in_time(due)
         else:
@@ -252,7 +252,8 @@ class Worker:
                     raise NonFinite(f"{name} of the test images", step)
             self._emit({"event": "probe", "step": step, "seconds": self.trainer.seconds, "figures": found})
         if snapshot:
-            self.run.write_snapshot(step, snapshots.take(self.p, self.q, self.probe, seed))
+            taken = snapshots.take(self.p, self.q, self.probe, seed, self.config.train.snapshot_chain)
+            self.run.write_snapshot(step, taken)
             self._emit({"event": "snapshot", "step": step})
 
     def _check_finite(self, step: int) -> None:
@@ -391,6 +392,12 @@ def _line(e: Exception) -> str:
 
 def _is_due(step: int, every: int, last: bool) -> bool:
     return bool(every) and (last or step % every == 0)
+
+
+def _is_pictured(step: int, every: int, last: bool) -> bool:
+    """Whether a snapshot is due: regularly and, as most happens early, before the first of these at 10, 20, 50, ..."""
+    early = 10 <= step < every and str(step).rstrip("0") in ("1", "2", "5")
+    return early or _is_due(step, every, last)
 
 
 def _count(chain: torch.nn.Module) -> int:
