@@ -20,9 +20,8 @@ from .errors import SymeqError, UsageError
 from .factors import Chain
 from .models import build
 from .priors import Draw
-from .runs import read_config
+from .runs import WEIGHTS, read_config, saved
 
-WEIGHTS = ("model.safetensors", "latest.safetensors")
 _DTYPES = {torch.float32: "F32", torch.uint8: "U8"}
 
 
@@ -74,9 +73,9 @@ def save_pair(folder: Path, p: Chain, q: Chain, config: Config) -> None:
 
 def weights_file(folder: str | Path) -> Path:
     """The weights of a checkpoint or run folder; SymeqError where there are none."""
-    for name in WEIGHTS:
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
+    path = saved(Path(folder))
+    if path:
+        return path
     raise SymeqError(f"{folder} holds no weights yet ({' or '.join(WEIGHTS)}): train it, or name another folder.")
 
 

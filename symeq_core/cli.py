@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sample, presets, import-authors, runs. Exit codes: 0, 1 failed, 2 bad use."""
+"""The command line: one function a command. Exit codes: 0 done, 1 failed, 2 bad use."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from .config import Config, override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
+from .gallery import SHIPPED
 from .presets import PRESETS, preset
 from .runs import Run, all_runs, new_folder, read_config, runs_root
 
@@ -334,6 +335,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
 
 
+def _ship(o: argparse.Namespace) -> int:
+    from .ship import ship
+
+    for target in o.targets:
+        run = Run.open(_folder(target))
+        name = run.config().name.removeprefix("gallery-")
+        ship(run, o.out / name, name)
+        print(o.out / name)
+    return 0
+
+
 def _import_authors(o: argparse.Namespace) -> int:
     from .authors import import_authors
 
@@ -393,6 +405,10 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("file", type=Path, help="a state dict written by torch.save; only weights are read")
     c.add_argument("--variant", required=True, choices=VARIANTS)
     c.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="the new checkpoint's folder")
+
+    c = command("ship", _ship, "Make checkpoints to be shipped of finished runs.")
+    c.add_argument("targets", type=Path, nargs="+", metavar="RUN_FOLDER", help="finished runs")
+    c.add_argument("-o", "--out", type=Path, default=SHIPPED, metavar="FOLDER", help="default: checkpoints/")
 
     c = command("runs", _runs, "List runs with their state.")
     c.add_argument("--root", type=Path, help="the folder they are in (default: SYMEQ_RUNS, else ./runs)")

@@ -27,6 +27,7 @@ from . import files
 from .config import Config, check_live, from_dict, override, to_dict
 from .errors import SymeqError, UsageError
 
+WEIGHTS = ("model.safetensors", "latest.safetensors")
 COMMANDS = ("pause", "resume", "step", "stop", "set")
 PLAYERS = ("p", "q")
 # The events that change the state of a run, and that state.
@@ -304,6 +305,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     except OSError as e:
         raise SymeqError(f"{path} can't be removed ({e.strerror or e}): is the disk read-only?") from e
+
+
+def saved(folder: Path) -> Path | None:
+    """The weights of a checkpoint (model.safetensors) or run (latest.safetensors); None where it holds none."""
+    return next((folder / name for name in WEIGHTS if os.path.isfile(folder / name)), None)
 
 
 def is_run(folder: Path) -> bool:

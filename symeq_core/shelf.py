@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, NoReturn
 from . import files
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
-from .runs import Run, new_folder, parse
+from .runs import WEIGHTS, Run, new_folder, parse
 from .sheets import BOARDS
 
 LIMIT_BYTES = 1 << 30  # of all files in a zip, unpacked
@@ -39,7 +39,6 @@ RATIO_BYTES = 1 << 20
 CHUNK = 1 << 20
 ABANDONED_SECONDS = 3600.0  # no import takes so long
 
-WEIGHTS = ("latest.safetensors", "model.safetensors")
 SNAPSHOT = ("codes.safetensors", *sorted(BOARDS))
 _FOLDER = re.compile(r"\w[\w.+=@, -]{0,199}")
 _KNOWN = re.compile(

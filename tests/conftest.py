@@ -1,9 +1,48 @@
-"""One thread: with as many as cores, torch slows down tenfold as soon as anything else runs."""
+"""One thread, as with as many as cores torch slows down tenfold when anything else runs; the app and the browser."""
+
+import os
+import re
+import signal
 
 import pytest
 import torch
+
+from symeq_core import supervisor
+from symeq_core.runs import all_runs
+
+from .browser import CHROMIUM, FLAGS, App, pid_of
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    app = App(tmp_path_factory.mktemp("app") / "runs")
+    yield app
+    app.kill()
+    for run in all_runs(app.runs):
+        if run.is_running():
+            os.kill(pid_of(run), signal.SIGKILL)
+    log = (app.runs / ".supervisor" / "log.txt").read_text()
+    if supervisor.is_alive(app.runs):
+        os.kill(int(re.findall(r"process (\d+)", log)[-1]), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(30_000)
+    yield page
+    page.close()

@@ -2,119 +2,16 @@
 
 import os
 import re
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
 from symeq_core import supervisor
-from symeq_core.runs import Run, all_runs
+from symeq_core.runs import Run
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+from .browser import App, iteration, needs_chromium, pid_of, press, settled, wait
 
-
-class App:
-    """A Streamlit server on a port of its own."""
-
-    def __init__(self, runs):
-        self.runs = runs
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.start()
-
-    def start(self):
-        environment = os.environ | {"SYMEQ_RUNS": str(self.runs)}
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait(self.healthy, "the server is healthy")
-
-    def healthy(self):
-        try:
-            return urllib.request.urlopen(self.url("/_stcore/health"), timeout=1).status == 200
-        except OSError:
-            return False
-
-    def url(self, path):
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-def wait(done, what, seconds=60):
-    end = time.time() + seconds
-    while time.time() < end:
-        value = done()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def pid_of(run):
-    return next(e["pid"] for e in reversed(run.events()) if e["event"] in ("start", "resume"))
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    app = App(tmp_path_factory.mktemp("app") / "runs")
-    yield app
-    app.kill()
-    for run in all_runs(app.runs):
-        if run.is_running():
-            os.kill(pid_of(run), signal.SIGKILL)
-    log = (app.runs / ".supervisor" / "log.txt").read_text()
-    if supervisor.is_alive(app.runs):
-        os.kill(int(re.findall(r"process (\d+)", log)[-1]), signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(30_000)
-    yield page
-    page.close()
-
-
-def settled(page):
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    assert page.locator("[data-testid=stException]").count() == 0
-
-
-def iteration(page):
-    text = page.locator("[data-testid=stMetric]").first.locator("[data-testid=stMetricValue]").inner_text()
-    return int(text.replace(",", ""))
-
-
-def press(page, name):
-    """A press, as a person's, of a page that has been drawn."""
-    settled(page)
-    page.get_by_role("button", name=name, exact=True).click()
+pytestmark = needs_chromium
 
 
 def started(page, app, **query):

@@ -13,7 +13,7 @@ from symeq_core.runs import Run
 from symeq_core.worker import Worker
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("app.py", "pages/1_Train.py", "pages/2_Runs.py")
+PAGES = ("app.py", *sorted(str(f.relative_to(ROOT)) for f in ROOT.glob("pages/*.py")))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     ("app.py", "Home", ":material/home:"),
     ("pages/1_Train.py", "Train", ":material/model_training:"),
+    ("pages/3_Compare.py", "Compare", ":material/compare:"),
+    ("pages/4_Latent_space.py", "Latent space", ":material/scatter_plot:"),
+    ("pages/5_Round_trip.py", "Round trip", ":material/cached:"),
+    ("pages/6_Results.py", "Results", ":material/table_chart:"),
     ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
 )
 CSS = """<style>

@@ -1,0 +1,64 @@
+"""From a finished run to a pair as it is shipped in checkpoints/: no optimiser, fewer snapshots and events."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from . import files
+from .checkpoints import pair_tensors, read_tensors, saved_step, tensor_bytes
+from .config import override, to_dict
+from .errors import UsageError
+from .follow import thinned
+from .models import build
+from .runs import MEASURED, Run
+from .sheets import BOARDS, png
+
+SNAPSHOTS = 24
+POINTS = 400  # of a curve
+THUMBNAIL = 4  # images a side
+
+
+def ship(run: Run, folder: Path, name: str) -> None:
+    """Write the run's pair into a new folder; UsageError where it isn't finished or the folder exists."""
+    config, step = run.config(), saved_step(run.folder)
+    if run.state() != "finished" or step != config.train.steps:
+        raise UsageError(f"{run.folder} is not finished: train it to its end first.")
+    if folder.exists():
+        raise UsageError(f"{folder} exists: remove it first.")
+    tensors, _ = read_tensors(run.weights)
+    kept = {k: tensors[k] for k in pair_tensors(*build(config.model))}
+    snapshots = run.snapshots()
+    chosen = _spread(list(snapshots))
+    for k in chosen:
+        names = (*BOARDS, "codes.safetensors") if k == chosen[-1] else BOARDS
+        found = {n: (snapshots[k] / n).read_bytes() for n in names if (snapshots[k] / n).is_file()}
+        files.write_folder(folder / "snapshots" / snapshots[k].name, found)
+    out = Run(folder)
+    for event in _events(run):
+        out.append(event)
+    files.write(folder / "thumbnail.png", _thumbnail(snapshots[chosen[-1]] / "samples.png"))
+    files.write_json(folder / "config.json", to_dict(override(config, {"name": name})))
+    files.write(folder / "model.safetensors", tensor_bytes(kept, {"step": str(step)}))
+
+
+def _spread(steps: list[int], most: int = SNAPSHOTS) -> list[int]:
+    """About `most` of the steps, evenly by place in the list, which is dense early; with the first and the last."""
+    if len(steps) <= most:
+        return steps
+    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+
+
+def _events(run: Run) -> list[dict]:
+    """What the curves need: metrics and probes thinned, all else but the process's own whole."""
+    found = run.events()
+    measured = [e for kind in MEASURED[:2] for e in thinned([e for e in found if e["event"] == kind], POINTS)]
+    kept = {id(e) for e in measured} | {id(e) for e in found if e["event"] in ("start", "set", "finished")}
+    return [{k: v for k, v in e.items() if k != "pid"} for e in found if id(e) in kept]
+
+
+def _thumbnail(samples: Path) -> bytes:
+    """The first few samples of a board of eight a side."""
+    board = Image.open(io.BytesIO(samples.read_bytes()))
+    side = round((board.width - 2) / 8) * THUMBNAIL + 2
+    return png(board.convert("RGB").crop((0, 0, side, side)))

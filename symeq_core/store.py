@@ -1,0 +1,136 @@
+"""Computed results: cached by content, so that none is computed twice, and computed beside the app where it takes long.
+
+An entry is a folder SYMEQ_CACHE/KIND/HASH, the hash being that of everything the result depends on. It holds the result
+(result.json or result.safetensors), progress.json while it is computed, and a lock held by the computing process.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from . import files
+from .errors import SymeqError
+from .runs import Run, read_config, saved
+
+PROGRESS_SECONDS = 0.2  # between reports
+STARTING_SECONDS = 20.0  # a launched process has this long to take the lock
+
+
+def cache_root() -> Path:
+    """SYMEQ_CACHE, else the platform's cache folder."""
+    given = os.environ.get("SYMEQ_CACHE")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("symeq")) / "results"
+
+
+def content(folder: Path) -> str:
+    """A hash of a pair's weights and of the parts of its config that say how it is built and on which data."""
+    path = saved(folder)
+    if path is None:
+        raise SymeqError(f"{folder} holds no weights yet: train it, or name another folder.")
+    config = read_config(folder)
+    state = path.stat()
+    parts = repr((config.data, config.model)), _file_hash(str(path), state.st_mtime_ns, state.st_size)
+    return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class Entry:
+    """One result: `kind` says what it is, `key` (JSON values) everything that it depends on."""
+
+    def __init__(self, kind: str, key: dict[str, Any], root: Path | None = None) -> None:
+        text = json.dumps(key, sort_keys=True)
+        name = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.folder = (root or cache_root()) / kind / name
+        self.json, self.tensors = self.folder / "result.json", self.folder / "result.safetensors"
+
+    def is_done(self) -> bool:
+        """Whether the result is there."""
+        return self.json.is_file() or self.tensors.is_file()
+
+    def is_running(self) -> bool:
+        """Whether a process computes it now, or was started to a moment ago."""
+        if Run(self.folder).is_running():
+            return True
+        with suppress(OSError):
+            return not self.is_done() and time.time() - (self.folder / "launched").stat().st_mtime < STARTING_SECONDS
+        return False
+
+    def progress(self) -> tuple[str, float]:
+        """(what is being done, fraction done)."""
+        with suppress(SymeqError, KeyError, TypeError):
+            found = files.read_json(self.folder / "progress.json")
+            return str(found["what"]), min(1.0, max(0.0, float(found["done"])))
+        return "starting", 0.0
+
+    def failure(self) -> str | None:
+        """Why the last attempt failed, in one sentence."""
+        try:
+            return (self.folder / "failed").read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    @contextmanager
+    def computing(self) -> Iterator[Callable[[str, float], None]]:
+        """Hold the entry while its result is computed, waiting for another process that does; yields what to tell
+        progress to. Whoever enters looks again whether the result is there by now.
+        """
+        with files.told(f"{self.folder} could not be written"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "failed").unlink(missing_ok=True)
+        told = 0.0
+
+        def tell(what: str, done: float) -> None:
+            nonlocal told
+            if time.monotonic() - told > PROGRESS_SECONDS:
+                told = time.monotonic()
+                files.write_json(self.folder / "progress.json", {"what": what, "done": done})
+
+        lock = FileLock(self.folder / "lock")
+        while not lock.is_locked:
+            with suppress(Timeout):
+                lock.acquire(timeout=1.0)
+        try:
+            yield tell
+        except Exception as e:
+            with suppress(SymeqError):
+                files.write(self.folder / "failed", " ".join(str(e).split())[:500].encode())
+            raise
+        finally:
+            lock.release()
+            (self.folder / "progress.json").unlink(missing_ok=True)
+            (self.folder / "launched").unlink(missing_ok=True)
+
+    def launch(self, arguments: Sequence[str]) -> None:
+        """Compute it in a process of its own, `python -m symeq_core ARGUMENTS`, which outlives the app; once only."""
+        if self.is_done() or self.is_running():
+            return
+        with files.told(f"{self.folder} could not be written"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "launched").touch()
+            (self.folder / "failed").unlink(missing_ok=True)
+            log = open(self.folder / "log.txt", "wb")  # noqa: SIM115 (the process goes on writing to it)
+        with log:
+            subprocess.Popen(
+                [sys.executable, "-m", "symeq_core", *arguments],
+                cwd=Path(__file__).parent.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
