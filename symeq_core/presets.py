@@ -85,8 +85,8 @@ GALLERY: dict[str, dict[str, Any]] = {
     "mnist-reverse": {**DATA["mnist"], "model.kind": "reverse", **MODELS["mnist", "reverse"]},
 }
 GALLERY_TRAIN: dict[str, dict[str, Any]] = {
-    "digits": {"train.steps": 40_000, "train.snapshot_every": 2000, "train.probe_every": 500},
-    "mnist": {"train.steps": 120_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
+    "digits": {"train.steps": 20_000, "train.snapshot_every": 1000, "train.probe_every": 500},
+    "mnist": {"train.steps": 100_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
 }
 GALLERY_COMMON: dict[str, Any] = {"train.log_every": 100, "train.snapshot_chain": 1000, "train.threads": 1}
 
