@@ -66,6 +66,28 @@ def test_limiting_images_come_from_the_stationary_distribution():
     torch.testing.assert_close(truth, stationary @ t @ x, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("latents", ["bernoulli:2 bernoulli:6", "categorical:4x3", "gaussian:3"])
+def test_interpolations_go_from_code_to_code_one_unit_at_a_time(latents, monkeypatch):
+    p, q = pair(kind="ladder" if " " in latents else "flat", latents=latents)
+    seen = []
+    monkeypatch.setattr(chains, "decode", lambda p, v: seen.append(v) or torch.zeros(3, *X))
+    torch.manual_seed(0)
+    a, b = torch.zeros(3, *X), torch.ones(3, *X)
+    assert chains.interpolations(p, q, a, b, 5).shape == (5, 3, *X)
+    torch.manual_seed(0)
+    start, end = q.sample({"x": a}), q.sample({"x": b})
+    for name in ("z0", "z1")[: len(latents.split())]:
+        torch.testing.assert_close(seen[0][name], start[name])
+        torch.testing.assert_close(seen[-1][name], end[name])
+        if latents == "gaussian:3":
+            torch.testing.assert_close(seen[1][name], 0.75 * start[name] + 0.25 * end[name])
+            continue
+        for i, v in enumerate(seen):
+            of_end = (v[name] == end[name]).flatten(2).all(-1) if v[name].dim() > 2 else v[name] == end[name]
+            of_start = (v[name] == start[name]).flatten(2).all(-1) if v[name].dim() > 2 else v[name] == start[name]
+            assert (of_end | of_start).all(), i  # every point is a code
+
+
 def test_random_codes_follow_the_prior_and_decoding_gives_means():
     p, _ = pair(kind="ladder", latents="bernoulli:2 bernoulli:3")
     torch.manual_seed(0)
@@ -141,7 +163,9 @@ def test_a_snapshot_shows_the_same_probe_with_the_same_seed(fields):
     a, b = snapshots.take(p, q, probe, seed=3), snapshots.take(p, q, probe, seed=3)
     assert a == b
     assert a != snapshots.take(p, q, probe, seed=4)
-    for name in ("samples.png", "reconstructions.png", "round_trips.png"):
+    assert "limiting.png" not in a
+    assert "limiting.png" in snapshots.take(p, q, probe, seed=3, chain=2)
+    for name in ("samples.png", "reconstructions.png", "round_trips.png", "interpolations.png"):
         assert Image.open(io.BytesIO(a[name])).size > (28, 28)
     codes = safetensors.torch.load(a["codes.safetensors"])
     assert codes["z0.sample"].shape == codes["z0.mean"].shape == (30, 2)

@@ -960,3 +960,9 @@ def test_a_run_on_a_moved_folder_goes_on_from_where_the_folder_is_now(tmp_path, 
     assert Worker(run, changes={"train.steps": 5, "data.path": "moved"}).work() == "finished"
     assert run.config().data.path == str(tmp_path / "moved")
     assert run.step() == 5
+
+
+def test_snapshots_come_more_often_at_first(create):
+    run = create({"train.steps": 120, "train.snapshot_every": 60})
+    Worker(run).work()
+    assert [*run.snapshots()] == [0, 10, 20, 50, 60, 120]

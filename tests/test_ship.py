@@ -1,0 +1,56 @@
+"""A shipped pair is the run's pair, whole where one looks and small elsewhere."""
+
+import pytest
+import torch
+from PIL import Image
+
+from symeq_core import ship
+from symeq_core.checkpoints import load, pair_tensors, saved_step
+from symeq_core.config import override
+from symeq_core.errors import UsageError
+from symeq_core.gallery import Pair
+from symeq_core.presets import preset
+from symeq_core.runs import Run
+from symeq_core.worker import Worker
+
+
+@pytest.fixture
+def run(tmp_path):
+    changes = {"train.steps": 30, "train.log_every": 5, "train.probe_every": 15, "train.snapshot_every": 15}
+    tiny = {"model.latents": "bernoulli:2 bernoulli:3", "model.hidden": [4], "train.snapshot_chain": 3}
+    run = Run.create(tmp_path / "run", override(preset("digits-ladder-symmetric"), changes | tiny))
+    Worker(run).work()
+    return run
+
+
+def test_the_pair_is_the_same_and_the_optimiser_is_gone(run, tmp_path):
+    ship.ship(run, tmp_path / "out", "tiny")
+    ours, theirs = (pair_tensors(*load(f)) for f in (run.folder, tmp_path / "out"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+    assert saved_step(tmp_path / "out") == 30
+    pair = Pair("tiny", tmp_path / "out")
+    assert pair.config().name == "tiny"
+    assert [*pair.snapshots()] == [0, 10, 15, 30]
+    assert [(f / "codes.safetensors").is_file() for f in pair.snapshots().values()] == [False, False, False, True]
+    assert {e["step"] for e in pair.events() if e["event"] == "probe"} == {0, 15, 30}
+    assert not any("pid" in e for e in pair.events())
+    assert Image.open(pair.thumbnail()).size == (4 * 34 + 2, 4 * 34 + 2)
+
+
+def test_an_unfinished_run_and_a_taken_folder_are_refused(run, tmp_path):
+    run.write_config(override(run.config(), {"train.steps": 40}))
+    with pytest.raises(UsageError, match="not finished"):
+        ship.ship(run, tmp_path / "out", "tiny")
+    run.write_config(override(run.config(), {"train.steps": 30}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="exists"):
+        ship.ship(run, tmp_path / "out", "tiny")
+
+
+def test_snapshots_are_spread_with_both_ends():
+    steps = [0, 10, 20, 50, *range(100, 10_000, 100)]
+    chosen = ship._spread(steps)
+    assert len(chosen) == ship.SNAPSHOTS
+    assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
+    assert ship._spread([0, 5]) == [0, 5]

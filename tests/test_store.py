@@ -1,0 +1,80 @@
+"""Results are found by content, computed once, and their processes tell how far they are and why they failed."""
+
+import threading
+import time
+
+import pytest
+
+from symeq_core import files, store
+from symeq_core.store import Entry
+
+from .test_gallery import stored
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_content_follows_weights_model_and_data_but_not_names(tmp_path):
+    a, b = stored(tmp_path / "a"), stored(tmp_path / "b", name="other")
+    assert store.content(a) == store.content(b)
+    assert store.content(stored(tmp_path / "c", seed=1)) == store.content(a)  # built alike, of the same weights
+    assert store.content(stored(tmp_path / "d", **{"data.binarize": 0.3})) != store.content(a)
+    assert store.content(stored(tmp_path / "e", **{"model.hidden": [5]})) != store.content(a)
+
+
+def test_an_entry_is_named_by_its_key(root):
+    assert Entry("k", {"a": 1, "b": 2}).folder == Entry("k", {"b": 2, "a": 1}).folder
+    assert Entry("k", {"a": 1}).folder != Entry("k", {"a": 2}).folder
+    assert root in Entry("k", {}).folder.parents
+
+
+def test_progress_while_it_is_computed_and_nothing_of_it_afterwards(root):
+    entry = Entry("k", {})
+    assert (entry.is_done(), entry.is_running()) == (False, False)
+    with entry.computing() as tell:
+        assert entry.is_running()
+        tell("chains", 0.25)
+        assert entry.progress() == ("chains", 0.25)
+        files.write_json(entry.json, {"x": 1})
+    assert (entry.is_done(), entry.is_running()) == (True, False)
+    assert not (entry.folder / "progress.json").exists()
+
+
+def test_a_failure_is_told_until_the_next_attempt():
+    entry = Entry("k", {})
+    with pytest.raises(ValueError, match="no luck"), entry.computing():
+        raise ValueError("no\nluck".replace("\n", " "))
+    assert entry.failure() == "no luck"
+    with entry.computing():
+        assert entry.failure() is None
+
+
+def test_a_second_process_waits_for_the_first():
+    entry, order = Entry("k", {}), []
+
+    def second():
+        with Entry("k", {}).computing():
+            order.append("second")
+
+    with entry.computing():
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_launched_process_is_running_and_started_once(monkeypatch):
+    started = []
+    monkeypatch.setattr(store.subprocess, "Popen", lambda command, **_: started.append(command))
+    entry = Entry("k", {})
+    entry.launch(["presets"])
+    entry.launch(["presets"])
+    assert [c[-2:] for c in started] == [["symeq_core", "presets"]]
+    assert entry.is_running()
+    files.write_json(entry.json, {})
+    assert not entry.is_running()
