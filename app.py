@@ -1,13 +1,13 @@
-"""Home: what this is, something alive, and where to go."""
+"""Home: what this is, something alive, and the gallery of pairs."""
 
 import streamlit as st
 
 from symeq_core import shelf
-from ui import home, runlist
+from ui import gallery, home, runlist
 from ui.setup import page, warm
 
 root = page("Home")
-left, right = st.columns([5, 4], gap="large", vertical_alignment="center")
+left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
 with left:
     st.markdown("# See two networks teach each other")
     st.markdown(
@@ -23,12 +23,14 @@ with left:
             if name:
                 st.switch_page("pages/1_Train.py", query_params={"run": name})
         st.page_link("pages/1_Train.py", label="Choose what to train", icon=":material/tune:")
+        st.page_link("pages/6_Results.py", label="See who wins", icon=":material/table_chart:")
     st.caption(
         "After Flach, Schlesinger, Shekhovtsov: *Symmetric Equilibrium Learning of VAEs*, AISTATS 2024 "
         "([arXiv 2307.09883](https://arxiv.org/abs/2307.09883))."
     )
 with right:
     home.picture(root)
-home.ways(root)
+gallery.show(root)
+gallery.bring(root)
 shelf.empty_trash(root, runlist.KEEP_SECONDS)
 warm(root)

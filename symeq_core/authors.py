@@ -121,6 +121,19 @@ def convert(state: dict[str, Tensor], variant: str) -> tuple[dict[str, Tensor], 
     return {ours: _fitted(theirs, given[theirs], shapes[ours]) for theirs, ours in wanted.items()}, config
 
 
+def variant_of(state: dict[str, Tensor]) -> str:
+    """Which of the authors' models has these names; SymeqError where none has."""
+    if "lsigma" in state:
+        return "fmnist-ladder"
+    for variant, (names, _) in VARIANTS.items():
+        if all(f"{name}.weight" in state for name in names):
+            return variant
+    raise SymeqError(
+        f"These are not the weights of one of the authors' models ({', '.join(VARIANTS)}): "
+        "import a checkpoint of this app as a zip instead."
+    )
+
+
 def _fitted(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
     """The tensor in the wanted shape and memory of its own; a linear layer may come as a 1 x 1 convolution."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
@@ -165,8 +178,8 @@ def _dimensions(state: dict[str, Tensor], names: Names, base: Config) -> Config:
         ) from e
 
 
-def import_authors(file: str | Path, variant: str, folder: str | Path) -> Config:
-    """Read the authors' saved model into a new checkpoint folder; returns its config.
+def import_authors(file: str | Path, variant: str | None, folder: str | Path) -> Config:
+    """Read the authors' saved model into a new checkpoint folder; returns its config. Variant None: told by its names.
 
     The networks, and so the scores for the same x, z0 and z1, are theirs. SymeqError with one sentence where the
     file is wrong, cut short or foreign, or the disk full; the folder is as before then.
@@ -174,7 +187,8 @@ def import_authors(file: str | Path, variant: str, folder: str | Path) -> Config
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty: name a new folder.")
-    tensors, config = convert(read_state_dict(Path(file)), variant)
+    state = read_state_dict(Path(file))
+    tensors, config = convert(state, variant or variant_of(state))
     p, q = build(config.model)
     assign_pair(p, q, pair_tensors(p, q) | tensors)  # what is fixed, as the prior, is no weight of theirs
     existed = folder.exists()

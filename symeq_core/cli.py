@@ -403,7 +403,7 @@ def _parser() -> argparse.ArgumentParser:
 
     c = command("import-authors", _import_authors, "Read a model saved by the paper's authors into a checkpoint.")
     c.add_argument("file", type=Path, help="a state dict written by torch.save; only weights are read")
-    c.add_argument("--variant", required=True, choices=VARIANTS)
+    c.add_argument("--variant", choices=VARIANTS, help="default: told by the names of its tensors")
     c.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="the new checkpoint's folder")
 
     c = command("ship", _ship, "Make checkpoints to be shipped of finished runs.")

@@ -1,0 +1,176 @@
+"""The gallery: shipped pairs side by side by data and model, own ones below, and what one can do with each."""
+
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from symeq_core import gallery, shelf
+from symeq_core.errors import SymeqError
+from symeq_core.gallery import Pair
+from symeq_core.runs import Run, new_folder
+
+from . import pairs, theme, words
+
+ORDER = ("symmetric", "elbo", "wake_sleep")
+PAGES = (
+    ("pages/3_Compare.py", "Compare", ":material/compare:"),
+    ("pages/4_Latent_space.py", "Latent space", ":material/scatter_plot:"),
+    ("pages/5_Round_trip.py", "Round trip", ":material/cached:"),
+)
+OWN_COLUMNS = 4
+
+
+def show(root: Path) -> None:
+    """All pairs; A and B of every link are the two that stand side by side."""
+    groups = _groups(gallery.shipped())
+    for start in range(0, len(groups), 2):
+        for column, group in zip(st.columns(2, gap="medium"), groups[start : start + 2], strict=False):
+            with column.container(border=True, height="stretch"):
+                _group(group)
+    _any_two(root)
+    mine = gallery.own(root)
+    if mine:
+        st.markdown("### Your own pairs")
+    for start in range(0, len(mine), OWN_COLUMNS):
+        for column, pair in zip(st.columns(OWN_COLUMNS), mine[start : start + OWN_COLUMNS], strict=False):
+            with column.container(border=True, height="stretch"):
+                _own(root, pair)
+
+
+def _any_two(root: Path) -> None:
+    """A and B of one's own choice, for the other pages."""
+    with st.container(border=True):
+        st.markdown("**Any two**, side by side:")
+        chosen = pairs.choose(root)
+        _links(chosen, export=False)
+
+
+def _groups(every: list[Pair]) -> list[list[Pair]]:
+    """Pairs of one data set and model together, in the order of the learners."""
+    found: dict[tuple, list[Pair]] = {}
+    for pair in every:
+        c = pair.config()
+        found.setdefault((c.data.name, c.model.kind, c.model.latents), []).append(pair)
+    ranked = sorted(found.items(), key=lambda item: (item[0][0] != "mnist", len(item[0][2]), str(item[0])))
+    return [sorted(group, key=lambda p: ORDER.index(p.config().learner.name)) for _, group in ranked]
+
+
+def _group(group: list[Pair]) -> None:
+    c = group[0].config()
+    layers = " → ".join(map(str, c.model.latents))
+    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{layers}]]")
+    columns = st.columns(len(group), gap="small")
+    for column, pair in zip(columns, group, strict=True):
+        with column:
+            _picture(pair)
+            learner = pair.config().learner.name
+            st.html(theme.badge(words.LEARNERS[learner], theme.LEARNER[learner]))
+            figures(pair)
+    _links(group)
+
+
+def _picture(pair: Pair) -> None:
+    picture = pair.thumbnail()
+    if picture:
+        st.image(str(picture), width="stretch", caption=None, alt=f"Random codes decoded by {pair.folder.name}")
+
+
+def figures(pair: Pair) -> None:
+    """The headline figures of a pair, each with its uncertainty and, at the pointer, what it means."""
+    try:
+        found = pair.metrics()
+    except SymeqError as e:
+        st.caption(str(e))
+        return
+    if found is None:
+        st.caption("Not evaluated yet.")
+        return
+    rows = "".join(
+        f'<tr title="{escape(h.meaning)}"><td style="opacity:.7">{escape(h.name)}</td>'
+        f'<td style="text-align:right;font-variant-numeric:tabular-nums">{escape(h.text)}</td></tr>'
+        for h in gallery.headlines(found)
+    )
+    st.html(f'<table style="width:100%;font-size:.82rem;cursor:help">{rows}</table>')
+
+
+def _links(chosen: list[Pair], export: bool = True) -> None:
+    query = {letter: pair.key for letter, pair in zip("ab", chosen, strict=False)}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for path, label, icon in PAGES:
+            st.page_link(path, label=label, icon=icon, query_params=query)
+        if export:
+            with st.popover("", icon=":material/download:", help="Export"):
+                for pair in chosen:
+                    _export(pair)
+
+
+def _export(pair: Pair) -> None:
+    """A download that is packed only when it is asked for."""
+    st.download_button(
+        f"{pair.folder.name}.zip",
+        lambda: shelf.export_zip(Run(pair.folder)),
+        f"{pair.folder.name}.zip",
+        "application/zip",
+        key=f"export {pair.key}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _own(root: Path, pair: Pair) -> None:
+    try:
+        c = pair.config()
+        other = gallery.counterpart(pair, [*gallery.shipped(), *gallery.own(root)])
+    except SymeqError as e:
+        st.markdown(f"**{pair.folder.name}**")
+        st.caption(str(e))
+        return
+    _picture(pair)
+    st.markdown(f"**{c.name}** :small[:gray[{pair.folder.name}]]")
+    badges = [
+        theme.badge(words.LEARNERS[c.learner.name], theme.LEARNER[c.learner.name]),
+        theme.badge(words.DATA.get(c.data.name, c.data.name), theme.NEUTRAL),
+        theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
+    ]
+    st.html(theme.row(badges))
+    figures(pair)
+    _links([pair, other] if other else [pair])
+
+
+def bring(root: Path) -> None:
+    """Import of a pair: a zip exported by this app, or a state dict saved by the paper's authors."""
+    with st.expander("Import a pair", icon=":material/upload:"):
+        given = st.file_uploader(
+            "A zip exported by this app, or a model saved by the paper's authors (.pt, .pth)",
+            type=["zip", "pt", "pth", "bin"],
+            key="bring",
+        )
+        if given is None or not st.button("Import", type="primary", key="bring it"):
+            return
+        try:
+            folder = _imported(root, given)
+        except SymeqError as e:
+            st.error(str(e))
+            return
+        st.success(f"{given.name} is now the pair {folder.name}.")
+        st.page_link(PAGES[0][0], label="Compare it", icon=PAGES[0][2], query_params={"a": gallery.OWN + folder.name})
+
+
+def _imported(root: Path, given: st.runtime.uploaded_file_manager.UploadedFile) -> Path:
+    if given.name.lower().endswith(".zip"):
+        return shelf.import_zip(given, root).folder
+    import tempfile
+
+    from symeq_core.authors import import_authors
+
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / Path(given.name).name
+        file.write_bytes(given.getvalue())
+        folder = new_folder(root, file.stem)
+        try:
+            import_authors(file, None, folder)
+        except BaseException:
+            folder.rmdir()
+            raise
+    return folder
