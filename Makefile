@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: app install test slow lint format bench
+.PHONY: app install test slow lint format bench checkpoints
 
 # The app, on http://127.0.0.1:8501; STREAMLIT_SERVER_ADDRESS and STREAMLIT_SERVER_PORT move it.
 app: $(VENV)/.app
@@ -32,6 +32,12 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every shipped pair anew: training takes two to three hours of one core, evaluation half an hour.
+checkpoints: install
+	$(BIN)/python -m symeq_core ship --all
+	$(BIN)/python -m symeq_core evaluate --write checkpoints/*-*
+	$(BIN)/python -m symeq_core project --write checkpoints/*-*
 
 format: install
 	$(BIN)/ruff check --fix .

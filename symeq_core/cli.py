@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from .config import Config, override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED
-from .presets import PRESETS, preset
+from .presets import PRESETS, gallery_presets, preset
 from .runs import Run, all_runs, new_folder, read_config, runs_root
 
 VARIANTS = ("mnist-ladder", "mnist-reverse", "fmnist-ladder")
@@ -338,12 +338,25 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _ship(o: argparse.Namespace) -> int:
     from .ship import ship
 
-    for target in o.targets:
-        run = Run.open(_folder(target))
+    if o.all == bool(o.targets):
+        raise UsageError("Name finished runs to ship, or --all to train and ship every pair of the gallery.")
+    for run in map(_gallery_run, gallery_presets()) if o.all else (Run.open(_folder(k)) for k in o.targets):
         name = run.config().name.removeprefix("gallery-")
-        ship(run, o.out / name, name)
+        ship(run, o.out / name, name, replace=o.all)
         print(o.out / name)
     return 0
+
+
+def _gallery_run(name: str) -> Run:
+    """The finished run of a preset in the folder of runs, trained (on) where it isn't finished."""
+    folder = runs_root() / name
+    run = Run.open(folder) if folder.exists() else Run.create(folder, preset(name))
+    if run.state() != "finished":
+        from .worker import Worker
+
+        with _Progress(run) as progress:
+            Worker(run, progress.hear).work()
+    return run
 
 
 def _import_authors(o: argparse.Namespace) -> int:
@@ -407,7 +420,8 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="the new checkpoint's folder")
 
     c = command("ship", _ship, "Make checkpoints to be shipped of finished runs.")
-    c.add_argument("targets", type=Path, nargs="+", metavar="RUN_FOLDER", help="finished runs")
+    c.add_argument("targets", type=Path, nargs="*", metavar="RUN_FOLDER", help="finished runs")
+    c.add_argument("--all", action="store_true", help="every pair of the gallery, trained first where it isn't yet")
     c.add_argument("-o", "--out", type=Path, default=SHIPPED, metavar="FOLDER", help="default: checkpoints/")
 
     c = command("runs", _runs, "List runs with their state.")

@@ -130,6 +130,11 @@ def _all() -> dict[str, dict[str, Any]]:
 PRESETS: dict[str, dict[str, Any]] = _all()
 
 
+def gallery_presets() -> list[str]:
+    """The presets of the shipped pairs."""
+    return [name for name in PRESETS if name.startswith("gallery-")]
+
+
 def preset(name: str) -> Config:
     """The config of a preset; UsageError where there is none of this name."""
     if name not in PRESETS:

@@ -1,6 +1,8 @@
 """From a finished run to a pair as it is shipped in checkpoints/: no optimiser, fewer snapshots and events."""
 
 import io
+import os
+import tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -19,13 +21,32 @@ POINTS = 400  # of a curve
 THUMBNAIL = 4  # images a side
 
 
-def ship(run: Run, folder: Path, name: str) -> None:
-    """Write the run's pair into a new folder; UsageError where it isn't finished or the folder exists."""
+def ship(run: Run, folder: Path, name: str, replace: bool = False) -> None:
+    """Write the run's pair into a new folder, or in place of an older one, which stays until the new one is complete.
+
+    UsageError where the run isn't finished or, unless it is to be replaced, the folder exists.
+    """
     config, step = run.config(), saved_step(run.folder)
     if run.state() != "finished" or step != config.train.steps:
         raise UsageError(f"{run.folder} is not finished: train it to its end first.")
-    if folder.exists():
+    if folder.exists() and not replace:
         raise UsageError(f"{folder} exists: remove it first.")
+    with tempfile.TemporaryDirectory(prefix=".ship-", dir=_made(folder.parent)) as temporary:
+        new = Path(temporary) / name
+        _write(run, new, name, step)
+        if folder.exists():
+            os.rename(folder, Path(temporary) / "old")
+        os.rename(new, folder)
+
+
+def _made(folder: Path) -> Path:
+    with files.told(f"{folder} could not be made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write(run: Run, folder: Path, name: str, step: int) -> None:
+    config = run.config()
     tensors, _ = read_tensors(run.weights)
     kept = {k: tensors[k] for k in pair_tensors(*build(config.model))}
     snapshots = run.snapshots()

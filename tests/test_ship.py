@@ -46,6 +46,9 @@ def test_an_unfinished_run_and_a_taken_folder_are_refused(run, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="exists"):
         ship.ship(run, tmp_path / "out", "tiny")
+    ship.ship(run, tmp_path / "out", "tiny", replace=True)
+    load(tmp_path / "out")
+    assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".ship")] == []
 
 
 def test_snapshots_are_spread_with_both_ends():
