@@ -7,7 +7,7 @@ from ui import gallery, home, runlist
 from ui.setup import page, warm
 
 root = page("Home")
-left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
+left, right = st.columns([5, 2], gap="large", vertical_alignment="center")
 with left:
     st.markdown("# See two networks teach each other")
     st.markdown(

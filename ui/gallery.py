@@ -1,7 +1,9 @@
 """The gallery: shipped pairs side by side by data and model, own ones below, and what one can do with each."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 
@@ -18,24 +20,27 @@ PAGES = (
     ("pages/4_Latent_space.py", "Latent space", ":material/scatter_plot:"),
     ("pages/5_Round_trip.py", "Round trip", ":material/cached:"),
 )
-OWN_COLUMNS = 4
+COLUMNS, OWN_COLUMNS = 3, 4
+T = TypeVar("T")
 
 
 def show(root: Path) -> None:
     """All pairs; A and B of every link are the two that stand side by side."""
-    groups = _groups(gallery.shipped())
-    for start in range(0, len(groups), 2):
-        for column, group in zip(st.columns(2, gap="medium"), groups[start : start + 2], strict=False):
-            with column.container(border=True, height="stretch"):
-                _group(group)
+    _rows(_groups(gallery.shipped()), COLUMNS, _group)
     _any_two(root)
     mine = gallery.own(root)
     if mine:
         st.markdown("### Your own pairs")
-    for start in range(0, len(mine), OWN_COLUMNS):
-        for column, pair in zip(st.columns(OWN_COLUMNS), mine[start : start + OWN_COLUMNS], strict=False):
+        _rows(mine, OWN_COLUMNS, lambda pair: _own(root, pair))
+
+
+def _rows(items: list[T], columns: int, draw: Callable[[T], None]) -> None:
+    """Items in bordered boxes, so many in a row."""
+    for start in range(0, len(items), columns):
+        row = st.columns(columns, gap="small")
+        for column, item in zip(row, items[start : start + columns], strict=False):
             with column.container(border=True, height="stretch"):
-                _own(root, pair)
+                draw(item)
 
 
 def _any_two(root: Path) -> None:
@@ -58,40 +63,43 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
 
 def _group(group: list[Pair]) -> None:
     c = group[0].config()
-    layers = " → ".join(map(str, c.model.latents))
-    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{layers}]]")
-    columns = st.columns(len(group), gap="small")
-    for column, pair in zip(columns, group, strict=True):
+    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{words.layers(c.model)}]]")
+    for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
-            _picture(pair)
             learner = pair.config().learner.name
             st.html(theme.badge(words.LEARNERS[learner], theme.LEARNER[learner]))
-            figures(pair)
+            _picture(pair)
+    figures(group)
     _links(group)
 
 
 def _picture(pair: Pair) -> None:
     picture = pair.thumbnail()
     if picture:
-        st.image(str(picture), width="stretch", caption=None, alt=f"Random codes decoded by {pair.folder.name}")
+        st.image(str(picture), width="stretch", alt=f"Random codes decoded by {pair.folder.name}")
 
 
-def figures(pair: Pair) -> None:
-    """The headline figures of a pair, each with its uncertainty and, at the pointer, what it means."""
+def figures(group: list[Pair]) -> None:
+    """The headline figures of pairs in a small table, a column each; what a figure means is told at the pointer."""
     try:
-        found = pair.metrics()
+        found = [{h.name: h for h in gallery.headlines(pair.metrics() or {})} for pair in group]
     except SymeqError as e:
         st.caption(str(e))
         return
-    if found is None:
+    names = dict.fromkeys(name for headlines in found for name in headlines)
+    if not names:
         st.caption("Not evaluated yet.")
         return
-    rows = "".join(
-        f'<tr title="{escape(h.meaning)}"><td style="opacity:.7">{escape(h.name)}</td>'
-        f'<td style="text-align:right;font-variant-numeric:tabular-nums">{escape(h.text)}</td></tr>'
-        for h in gallery.headlines(found)
-    )
-    st.html(f'<table style="width:100%;font-size:.82rem;cursor:help">{rows}</table>')
+    rows = ""
+    for name in names:
+        meaning = next(h[name].meaning for h in found if name in h)
+        cells = "".join(
+            f'<td style="text-align:right;color:{pairs.colour(pair)}">{escape(h[name].text) if name in h else "–"}</td>'
+            for pair, h in zip(group, found, strict=True)
+        )
+        rows += f'<tr title="{escape(meaning)}"><td style="opacity:.75">{escape(name)}</td>{cells}</tr>'
+    style = "width:100%;font-size:.8rem;cursor:help;font-variant-numeric:tabular-nums"
+    st.html(f'<table style="{style}">{rows}</table>')
 
 
 def _links(chosen: list[Pair], export: bool = True) -> None:
@@ -134,7 +142,7 @@ def _own(root: Path, pair: Pair) -> None:
         theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
     ]
     st.html(theme.row(badges))
-    figures(pair)
+    figures([pair])
     _links([pair, other] if other else [pair])
 
 

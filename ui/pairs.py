@@ -74,9 +74,8 @@ def title(pair: Pair) -> str:
     except SymeqError:
         return f"{pair.folder.name} (damaged)"
     if pair.shipped:
-        layers = " → ".join(map(str, c.model.latents))
         data, kind, learner = words.DATA[c.data.name], words.MODELS[c.model.kind], words.LEARNERS[c.learner.name]
-        return f"{data} · {kind} {layers} · {learner}"
+        return f"{data} · {kind} {words.layers(c.model)} · {learner}"
     return f"{c.name} ({pair.folder.name})"
 
 

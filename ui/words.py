@@ -1,5 +1,7 @@
 """What things are called, and what they mean."""
 
+from symeq_core.config import ModelConfig
+
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 DATA = {
     "digits": "Digits 8×8",
@@ -20,6 +22,16 @@ STATES = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
+
+
+def layers(model: ModelConfig) -> str:
+    """The codes in a few words, from the top: 30 → 100 bits."""
+    units = {"bernoulli": "bits", "gaussian": "real numbers", "categorical": "classes each"}
+    if len({latent.family for latent in model.latents}) == 1:
+        sizes = " → ".join("×".join(map(str, latent.event)) for latent in model.latents)
+        return f"{sizes} {units[model.latents[0].family]}"
+    return " → ".join(map(str, model.latents))
+
 
 HELP = {
     "data": "What the images are. Digits come with the app; the others are downloaded once, where they are missing.",
