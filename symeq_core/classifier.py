@@ -19,7 +19,7 @@ from .extractors import BATCH, Classifier, folder_of
 from .seeds import derive, seeded
 from .sources import clean
 
-EPOCHS = {"digits": 150, "mnist": 10}  # others: as mnist
+EPOCHS = {"digits": 100, "mnist": 10}  # others: as mnist
 TRAIN_BATCH = 128
 RATE = 4e-3  # Adam's largest, one cycle
 

@@ -27,30 +27,31 @@ GOES_IN = {"digits", "mnist"}  # shipped
 
 
 class Classifier(nn.Module):
-    """Convolutions, halving the image after each block while that leaves 3 pixels; then FEATURES, then classes."""
+    """Convolutions, the first of stride 2 for all but tiny images, halved again while that leaves 3 pixels; then
+    FEATURES, then classes.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        channels, side = shape[0], min(shape[1:])
-        height, width = shape[1:]
+        channels, height, width = shape
         layers: list[nn.Module] = []
         for k, out in enumerate(WIDTHS):
-            for _ in range(2 if k < 2 else 1):
-                conv = nn.Conv2d(channels, out, 3, padding=1, bias=False)
-                layers += [conv, nn.BatchNorm2d(out), nn.ReLU()]
-                channels = out
-            if side >= 6:
+            kernel, stride = (5, 2) if k == 0 and min(height, width) >= 16 else (3, 1)
+            layers += [nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            channels, height, width = out, -(-height // stride), -(-width // stride)
+            if k > 0 and min(height, width) >= 6:
                 layers.append(nn.MaxPool2d(2))
-                side, height, width = side // 2, height // 2, width // 2
+                height, width = height // 2, width // 2
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.features = nn.Sequential(
             nn.Linear(channels * height * width, FEATURES, bias=False), nn.BatchNorm1d(FEATURES), nn.ReLU()
         )
         self.head = nn.Sequential(nn.Dropout(0.25), nn.Linear(FEATURES, classes))
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(features [B, FEATURES], logits [B, classes]) of x [B, C, H, W] in [0, 1]."""
-        found = self.features(self.trunk(x - 0.5))
+        found = self.features(self.trunk((x - 0.5).contiguous(memory_format=torch.channels_last)))
         return found, self.head(found)
 
 
