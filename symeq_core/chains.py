@@ -1,6 +1,6 @@
 """Round trips x -> z ~ q(z|x) -> x' ~ p(x|z) -> ..., and their limiting distribution."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -63,13 +63,16 @@ def _between(q: Chain, a: Values, b: Values, order: dict[str, Tensor], t: float)
 
 
 @torch.no_grad()
-def limiting(p: Chain, q: Chain, n: int, steps: int = 1000) -> Tensor:
+def limiting(
+    p: Chain, q: Chain, n: int, steps: int = 1000, progress: Callable[[int], object] | None = None
+) -> Tensor:
     """Limiting images [n, C, H, W]: pixels Bernoulli(1/2), `steps` sampled round trips, then the mean of x.
 
-    Source: the protocol of the authors' published scores.
+    progress is told the number of round trips made. Source: the protocol of the authors' published scores.
     """
     x = torch.bernoulli(torch.full((n, *p["x"].event), 0.5, device=next(p.parameters()).device))
     v: Values = {}
-    for v in round_trips(p, q, x, steps):  # noqa: B007 (the last one is wanted)
-        pass
+    for k, v in enumerate(round_trips(p, q, x, steps)):  # noqa: B007 (the last one is wanted)
+        if progress:
+            progress(k)
     return decode(p, v)
