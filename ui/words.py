@@ -1,5 +1,9 @@
 """What things are called, and what they mean."""
 
+from collections.abc import Iterable
+
+from symeq_core.config import Latent
+
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 DATA = {
     "digits": "Digits 8×8",
@@ -20,6 +24,16 @@ STATES = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
+
+UNITS = {"bernoulli": "bits", "gaussian": "reals", "categorical": "classes"}
+
+
+def code(latents: Iterable[Latent]) -> str:
+    """Layers of code from the top, as in `30 → 100 bits`."""
+    sizes = [("×".join(map(str, z.event)), UNITS[z.family]) for z in latents]
+    one = len({unit for _, unit in sizes}) == 1
+    return " → ".join(n if one else f"{n} {unit}" for n, unit in sizes) + (f" {sizes[0][1]}" if one else "")
+
 
 HELP = {
     "data": "What the images are. Digits come with the app; the others are downloaded once, where they are missing.",
