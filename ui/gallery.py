@@ -63,7 +63,7 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
 
 def _group(group: list[Pair]) -> None:
     c = group[0].config()
-    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{words.layers(c.model)}]]")
+    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{words.code(c.model.latents)}]]")
     for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
             learner = pair.config().learner.name

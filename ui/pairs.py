@@ -14,46 +14,95 @@ from . import theme, words
 
 LETTERS = "ABCD"
 DEFAULT = "mnist-reverse-symmetric"
+KEPT = "pairs chosen"  # in the session: what another page of it had chosen
 
 
 def choose(root: Path, count: int = 2) -> list[Pair]:
     """A, B, ... in the order of the columns, each chosen in a box of its own and kept in the URL (?a=...&b=...).
 
-    B defaults to what another learner made of the same data and model as A. Stops the page, with a way out, where
-    there is no pair at all; a key in the URL that names none is told in one sentence.
+    What another page of the session had chosen stays chosen. B defaults to what another learner made of the same data
+    and model as A. Stops the page, with a way out, where there is no pair at all; a key in the URL that names none is
+    told in one sentence.
     """
     pairs = {p.key: p for p in (*gallery.shipped(), *gallery.own(root))}
     if not pairs:
         st.info("There is no pair yet: train one, and it appears here.")
         st.page_link("pages/1_Train.py", label="Train", icon=":material/model_training:")
         st.stop()
+    columns = st.columns([10, *[1] * (count > 1), *[10] * (count - 1)], gap="small", vertical_alignment="bottom")
+    places = dict(zip(LETTERS, [columns[0], *columns[2:]], strict=False))
     chosen: list[Pair] = []
-    for column, letter in zip(st.columns(count), LETTERS, strict=False):
-        with column:
-            chosen.append(_one(root, pairs, letter, _default(pairs, chosen)))
+    for letter, place in places.items():
+        with place:
+            chosen.append(_one(root, pairs, letter, chosen))
+    if count > 1:
+        columns[1].button("⇄", key="swap", on_click=_swap, help="Swap A and B.", width="stretch")
+    wanted = {letter.lower(): p.key for letter, p in zip(places, chosen, strict=True)}
+    st.session_state[KEPT] = wanted
+    if any(st.query_params.get(k) != v for k, v in wanted.items()):
+        st.query_params.update(wanted)
     return chosen
 
 
-def _one(root: Path, pairs: dict[str, Pair], letter: str, default: Pair) -> Pair:
+def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) -> Pair:
     key = letter.lower()
-    wanted = st.query_params.get(key)
-    if wanted is not None and wanted not in pairs:
-        try:
-            gallery.find(root, wanted)
-            st.error(f"The pair {wanted[:80]!r} holds no weights yet: choose one from the list.")
-        except SymeqError as e:
-            st.error(str(e))
-        del st.query_params[key]
+    wanted = st.query_params.get(key, st.session_state.get(KEPT, {}).get(key))
+    if wanted not in pairs:
+        if wanted is not None and key in st.query_params:
+            _say_unknown(root, wanted)
+        wanted = _default(pairs, before).key
+    head = st.container()
+    st.session_state[key] = wanted  # the URL decides; a choice in the box changes the URL first
     options = list(pairs)
-    given = st.selectbox(
-        letter,
+    names = {k: title(p) for k, p in pairs.items()}
+    st.selectbox(
+        f"Pair {letter}",
         options,
-        options.index(default.key),
-        format_func=lambda k: title(pairs[k]),
+        format_func=names.__getitem__,
         key=key,
-        bind="query-params",
+        on_change=_chosen,
+        args=(pairs, key),
+        label_visibility="collapsed",
     )
-    return pairs[given]
+    head.html(_badges(letter, pairs[wanted]))
+    return pairs[wanted]
+
+
+def _say_unknown(root: Path, key: str) -> None:
+    try:
+        gallery.find(root, key)
+        st.error(f"The pair {key[:80]!r} holds no weights yet: choose one from the list.")
+    except SymeqError as e:
+        st.error(str(e))
+
+
+def _chosen(pairs: dict[str, Pair], key: str) -> None:
+    """A new choice, into the URL; a B that was A's counterpart follows A."""
+    old, new = st.query_params.get("a"), st.session_state[key]
+    if key == "a" and old in pairs and st.query_params.get("b") == _default(pairs, [pairs[old]]).key:
+        st.query_params["b"] = _default(pairs, [pairs[new]]).key
+    st.query_params[key] = new
+
+
+def _swap() -> None:
+    a, b = st.query_params.get("a", ""), st.query_params.get("b", "")
+    st.query_params.update({"a": b, "b": a})
+
+
+def _badges(letter: str, pair: Pair) -> str:
+    """HTML: the column's letter and the learner, both in the learner's colour, and how it was trained."""
+    try:
+        c = pair.config()
+    except SymeqError:
+        return theme.row([theme.badge(letter, theme.NEUTRAL), theme.badge("damaged", theme.STATE["failed"])])
+    own = theme.LEARNER[c.learner.name]
+    mark = (
+        f'<span style="background:{own};color:#fff;border-radius:.35rem;min-width:1.6rem;text-align:center;'
+        f'font-weight:700;line-height:1.6rem">{letter}</span>'
+    )
+    text = f"{c.train.steps:,} iterations, seed {c.seed}"
+    note = f'<span style="font-size:.85rem;opacity:.75;white-space:nowrap">{text}</span>'
+    return theme.row([mark, theme.badge(words.LEARNERS[c.learner.name], own), note])
 
 
 def _default(pairs: dict[str, Pair], chosen: list[Pair]) -> Pair:
@@ -75,7 +124,7 @@ def title(pair: Pair) -> str:
         return f"{pair.folder.name} (damaged)"
     if pair.shipped:
         data, kind, learner = words.DATA[c.data.name], words.MODELS[c.model.kind], words.LEARNERS[c.learner.name]
-        return f"{data} · {kind} {words.layers(c.model)} · {learner}"
+        return f"{data} · {kind} {words.code(c.model.latents)} · {learner}"
     return f"{c.name} ({pair.folder.name})"
 
 

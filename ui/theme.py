@@ -23,7 +23,7 @@ NEUTRAL = "#7a8599"
 
 def row(badges: Iterable[str]) -> str:
     """HTML of several badges, side by side while there is room."""
-    return f'<div style="display:flex;gap:.4rem;flex-wrap:wrap">{"".join(badges)}</div>'
+    return f'<div style="display:flex;gap:.4rem;flex-wrap:wrap;align-items:center">{"".join(badges)}</div>'
 
 
 def badge(text: str, colour: str) -> str:

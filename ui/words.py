@@ -1,6 +1,8 @@
 """What things are called, and what they mean."""
 
-from symeq_core.config import ModelConfig
+from collections.abc import Iterable
+
+from symeq_core.config import Latent
 
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 DATA = {
@@ -23,14 +25,14 @@ STATES = {
     "interrupted": "interrupted",
 }
 
+UNITS = {"bernoulli": "bits", "gaussian": "reals", "categorical": "classes"}
 
-def layers(model: ModelConfig) -> str:
-    """The codes in a few words, from the top: 30 → 100 bits."""
-    units = {"bernoulli": "bits", "gaussian": "real numbers", "categorical": "classes each"}
-    if len({latent.family for latent in model.latents}) == 1:
-        sizes = " → ".join("×".join(map(str, latent.event)) for latent in model.latents)
-        return f"{sizes} {units[model.latents[0].family]}"
-    return " → ".join(map(str, model.latents))
+
+def code(latents: Iterable[Latent]) -> str:
+    """Layers of code from the top, as in `30 → 100 bits`."""
+    sizes = [("×".join(map(str, z.event)), UNITS[z.family]) for z in latents]
+    one = len({unit for _, unit in sizes}) == 1
+    return " → ".join(n if one else f"{n} {unit}" for n, unit in sizes) + (f" {sizes[0][1]}" if one else "")
 
 
 HELP = {
