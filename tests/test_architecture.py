@@ -20,7 +20,7 @@ LAYERS = [
     {"trainer", "datasets", "metrics", "figures", "authors"},
     {"snapshots", "sources", "projection", "likelihood"},
     {"extractors", "latents"},
-    {"consistency", "quality", "compare", "trips"},
+    {"consistency", "quality", "compare", "trips", "maps"},
     {"evaluation"},
     {"worker"},
     {"ship"},
