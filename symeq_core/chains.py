@@ -63,9 +63,7 @@ def _between(q: Chain, a: Values, b: Values, order: dict[str, Tensor], t: float)
 
 
 @torch.no_grad()
-def limiting(
-    p: Chain, q: Chain, n: int, steps: int = 1000, progress: Callable[[int], object] | None = None
-) -> Tensor:
+def limiting(p: Chain, q: Chain, n: int, steps: int = 1000, progress: Callable[[int], object] | None = None) -> Tensor:
     """Limiting images [n, C, H, W]: pixels Bernoulli(1/2), `steps` sampled round trips, then the mean of x.
 
     progress is told the number of round trips made. Source: the protocol of the authors' published scores.

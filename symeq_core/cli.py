@@ -359,6 +359,16 @@ def _gallery_run(name: str) -> Run:
     return run
 
 
+def _project(o: argparse.Namespace) -> int:
+    from . import maps
+    from .trainer import set_threads
+
+    set_threads(0)
+    for folder in map(_folder, o.targets):
+        print(maps.write(folder) if o.write else maps.project(folder, maps.Spec(o.layer, o.codes, o.n)))
+    return 0
+
+
 def _import_authors(o: argparse.Namespace) -> int:
     from .authors import import_authors
 
@@ -423,6 +433,13 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("targets", type=Path, nargs="*", metavar="RUN_FOLDER", help="finished runs")
     c.add_argument("--all", action="store_true", help="every pair of the gallery, trained first where it isn't yet")
     c.add_argument("-o", "--out", type=Path, default=SHIPPED, metavar="FOLDER", help="default: checkpoints/")
+
+    c = command("project", _project, "A map (UMAP) of the codes of test images, into the cache or beside the weights.")
+    c.add_argument("targets", type=Path, nargs="+", metavar="TARGET", help="a checkpoint or run folder")
+    c.add_argument("--layer", default="z0", help="which layer of code (default z0)")
+    c.add_argument("--codes", choices=("mean", "sample"), default="mean", help="E[z|x] or one draw (default mean)")
+    c.add_argument("--n", type=_whole, default=5000, help="test images (default 5,000, or all if fewer)")
+    c.add_argument("--write", action="store_true", help="every layer, into TARGET/projection.safetensors")
 
     c = command("runs", _runs, "List runs with their state.")
     c.add_argument("--root", type=Path, help="the folder they are in (default: SYMEQ_RUNS, else ./runs)")

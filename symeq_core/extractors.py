@@ -37,7 +37,11 @@ class Classifier(nn.Module):
         layers: list[nn.Module] = []
         for k, out in enumerate(WIDTHS):
             kernel, stride = (5, 2) if k == 0 and min(height, width) >= 16 else (3, 1)
-            layers += [nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            layers += [
+                nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(),
+            ]
             channels, height, width = out, -(-height // stride), -(-width // stride)
             if k > 0 and min(height, width) >= 6:
                 layers.append(nn.MaxPool2d(2))
@@ -102,7 +106,9 @@ def extractor(data: DataConfig | str) -> Extractor:
     path = folder / "extractor.safetensors"
     if not path.is_file():
         settings = "".join(f" --set {k}={v}" for k in ("path", "size", "channels") if (v := getattr(data, k)))
-        way = "its labels are attributes, not classes" if data.name == "celeba" else "it comes for digits and MNIST only"
+        way = (
+            "its labels are attributes, not classes" if data.name == "celeba" else "it comes for digits and MNIST only"
+        )
         command = f"train one with `python -m symeq_core train-extractor {data.name}{settings}`"
         raise SymeqError(
             f"There is no feature extractor for {data.name} ({way}), so these figures are left out"

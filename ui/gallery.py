@@ -63,7 +63,8 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
 
 def _group(group: list[Pair]) -> None:
     c = group[0].config()
-    st.markdown(f"**{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}** :small[:gray[{words.code(c.model.latents)}]]")
+    what = f"{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}"
+    st.markdown(f"**{what}** :small[:gray[{words.code(c.model.latents)}]]")
     for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
             learner = pair.config().learner.name
