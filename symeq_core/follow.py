@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .runs import Run, fold, parse
+from .runs import STATES, Run, fold, parse
 
 POINTS = 600  # of one curve; more can't be told apart on a screen
 Event = dict[str, Any]
@@ -45,6 +45,10 @@ class Follower:
     def last(self, kind: str) -> Event | None:
         """The latest event of one kind."""
         return next((e for e in reversed(self.events) if e["event"] == kind), None)
+
+    def state(self) -> str | None:
+        """The state that the events tell of, whether or not a process is alive; None before the first."""
+        return next((STATES[e["event"]] for e in reversed(self.events) if e["event"] in STATES), None)
 
 
 def thinned(events: list[Event], points: int = POINTS) -> list[Event]:

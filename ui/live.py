@@ -1,9 +1,7 @@
 """One run, live: state, controls, curves and pictures."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -12,7 +10,7 @@ from symeq_core.config import Config
 from symeq_core.errors import SymeqError
 from symeq_core.runs import Run, new_folder
 
-from . import charts, theme, words
+from . import charts, controls, theme, words
 
 PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
@@ -42,7 +40,7 @@ def show(root: Path, run: Run) -> None:
     follower.refresh()
     _header(config, state)
     _say(state, follower)
-    _controls(root, run, config, state)
+    controls.show(root, run, config, state, follower)
     _numbers(config, state, follower)
     _pictures(run, follower)
     _curves(run, follower, config.learner.name)
@@ -68,10 +66,16 @@ def _follower(run: Run) -> follow.Follower:
     return st.session_state[key]
 
 
+def _death(follower: follow.Follower) -> str:
+    paused = follower.state() == "paused"
+    saved = "it had been saved when it was paused" if paused else "nothing older than its last checkpoint is lost"
+    return f"The training process died{' while paused' if paused else ''}; {saved}. **Resume** goes on training."
+
+
 def _say(state: str, follower: follow.Follower) -> None:
     """What a person should know about the state."""
     if state == "interrupted":
-        st.warning("The training process died. Nothing older than its last checkpoint is lost: **Resume** goes on.")
+        st.warning(_death(follower))
     elif state == "failed":
         st.error((follower.last("failed") or {}).get("why", "The run failed."))
     elif state == "queued":
@@ -83,97 +87,6 @@ def _say(state: str, follower: follow.Follower) -> None:
     if state in ("starting", "running") and not follower.last("metrics") and data:
         share = data["done"] / data["total"] if data.get("total") else 0.0
         st.progress(min(1.0, share), text=f"{data['what']}: {data['done']:,}")
-
-
-# --- controls ---
-# Buttons act in callbacks: these run before anything else, so a press is never lost to a redraw.
-
-
-def _controls(root: Path, run: Run, config: Config, state: str) -> None:
-    live = state in ("running", "paused")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if state == "running":
-            _button(run, "Pause", ":material/pause:", "pause")
-        if state == "paused":
-            _button(run, "Resume", ":material/play_arrow:", "resume")
-        if live:
-            icon = ":material/skip_next:"
-            _button(run, "Step decoder p", icon, "step", help="One move of the decoder alone.", players=["p"])
-            _button(run, "Step encoder q", icon, "step", help="One move of the encoder alone.", players=["q"])
-            _button(run, "Step both", icon, "step", help="One iteration.", players=["p", "q"])
-            _button(run, "Stop", ":material/stop:", "stop", help="Save and end. It can be resumed later.")
-        if state == "queued":
-            st.button("Leave the queue", icon=":material/close:", on_click=_leave, args=(root, run))
-        if state in ("new", "stopped", "interrupted", "failed"):
-            label = "Start" if state == "new" else "Resume"
-            st.button(label, icon=":material/play_arrow:", type="primary", on_click=_submit, args=(root, run))
-        if state not in ("queued", "starting"):
-            _longer(root, run, config, live)
-        if live:
-            _settings(run, config)
-
-
-def _button(run: Run, label: str, icon: str, command: str, help: str | None = None, **details: Any) -> None:
-    st.button(label, icon=icon, key=label, help=help, on_click=_send, args=(run, command), kwargs=details)
-
-
-def _told(act: Callable[[], object]) -> None:
-    """Carry out, and tell a refusal in its own words."""
-    try:
-        act()
-    except SymeqError as e:
-        st.toast(str(e), icon=":material/error:")
-
-
-def _send(run: Run, command: str, **details: Any) -> None:
-    follower = _follower(run)
-    follower.refresh()
-    _told(lambda: run.send(command, **details))
-    for _ in range(10):  # the training process looks for commands ten times a second
-        if follower.refresh() and command != "stop":
-            return
-        time.sleep(0.03)
-
-
-def _submit(root: Path, run: Run, changes: dict[str, Any] | None = None) -> None:
-    _told(lambda: supervisor.submit(root, run.folder, changes))
-
-
-def _leave(root: Path, run: Run) -> None:
-    _told(lambda: supervisor.cancel(root, run.folder.name))
-
-
-def _longer(root: Path, run: Run, config: Config, live: bool) -> None:
-    with st.popover("Train longer", icon=":material/more_time:"):
-        steps = config.train.steps
-        st.number_input("Up to iteration", steps + 1, 100_000_000, steps * 2, step=1000, key="longer to")
-        st.button("Go on", type="primary", key="longer go", on_click=_go_on, args=(root, run, live))
-
-
-def _go_on(root: Path, run: Run, live: bool) -> None:
-    changes = {"train.steps": int(st.session_state["longer to"])}
-    if live:
-        _send(run, "set", changes=changes)
-    else:
-        _submit(root, run, changes)
-
-
-def _settings(run: Run, config: Config) -> None:
-    t = config.train
-    with st.popover("Change settings", icon=":material/tune:"):
-        st.number_input("Adam step of p", 1e-6, 1.0, t.lr, format="%.1e", key="live train.lr")
-        st.number_input("Adam step of q", 1e-6, 1.0, t.lr_q or t.lr, format="%.1e", key="live train.lr_q")
-        orders = ("alternating", "simultaneous")
-        st.selectbox("Moves", orders, orders.index(t.schedule), key="live train.schedule")
-        st.number_input("Moves of p an iteration", 0, 20, t.moves_p, key="live train.moves_p")
-        st.number_input("Moves of q an iteration", 0, 20, t.moves_q, key="live train.moves_q")
-        label = "Apply from the next iteration on"
-        st.button(label, type="primary", key="live apply", on_click=_apply, args=(run,))
-
-
-def _apply(run: Run) -> None:
-    fields = ("lr", "lr_q", "schedule", "moves_p", "moves_q")
-    _send(run, "set", changes={f"train.{k}": st.session_state[f"live train.{k}"] for k in fields})
 
 
 # --- numbers, pictures, curves ---
