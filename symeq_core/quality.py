@@ -213,7 +213,7 @@ def _precision_recall(generated: Tensor, real: Tensor, picks: np.ndarray) -> dic
     reach_real = calc_cdist_full(real, real).kthvalue(NEIGHBOURS + 1).values
     reach = calc_cdist_full(generated, generated).kthvalue(NEIGHBOURS + 1).values
     between = calc_cdist_full(real, generated)
-    inside = (between.T <= reach_real).any(1).double().numpy()
+    inside = (reach_real >= between.T).any(1).double().numpy()
     covers = (between <= reach).float()  # [real, generated]
     groups = torch.arange(len(generated)) % RESAMPLES
     by_group = torch.zeros(len(real), RESAMPLES).index_add_(1, groups, covers)
