@@ -109,12 +109,12 @@ def wins(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
                 f"game {results.shown(v.game)}, ELBO {results.shown(v.elbo)} {v.game['unit']}. {v.game['meaning']}"
             )
             cells += (
-                f'<td title="{escape(numbers)}" style="background:{WINNER[v.winner]}26">'
+                f'<td title="{escape(both)} {_tip(v.game)}" style="background:{WINNER[v.winner]}26">'
                 f'<span style="color:{WINNER[v.winner]};font-weight:600">{LABEL[v.winner]}</span><br>'
                 f'<span style="opacity:.75">{results.shown(v.game)}<br>{results.shown(v.elbo)}</span></td>'
             )
         rows.append(cells)
     _table(("figure (above: game, below: ELBO)", *(escape(m.name) for m, _ in found)), rows)
     st.caption(
-        "≈: within two standard errors of the difference. What a figure means and its n are told at the pointer."
+        "≈: within two standard errors of the difference. What a figure means is told at the pointer."
     )
