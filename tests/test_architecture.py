@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 # Lower layers first; a module imports only from layers before its own.
 LAYERS = [
     {"errors", "estimators", "seeds"},
-    {"config", "files", "images", "sheets"},
-    {"families", "presets"},
+    {"config", "files", "images", "sheets", "zips"},
+    {"families", "folders", "presets"},
     {"factors", "nets", "priors", "runs"},
     {"follow", "shelf", "supervisor", "gallery", "store"},
     {"models", "exact"},
