@@ -19,7 +19,8 @@ def go_to(name):
 def start(config):
     """Make the run, put it in the queue and show it."""
     try:
-        run = live.begin(root, config)
+        with st.spinner("Starting …"):
+            run = live.begin(root, config)
     except SymeqError as e:
         st.error(str(e))
         return
@@ -56,12 +57,13 @@ if name:
         st.page_link("pages/2_Runs.py", label="See all runs", icon=":material/folder_open:")
 else:
     st.markdown("### Train a pair")
-    config = form.choose(root)
+    config, below = form.choose(root)
     label = (
         f"Start training: {words.LEARNERS[config.learner.name]} on {words.DATA[config.data.name]}"
         if config
-        else "Start"
+        else "Start training"
     )
-    if st.button(label, type="primary", icon=":material/play_arrow:", disabled=config is None, key="start"):
-        start(config)
+    with below:
+        if st.button(label, type="primary", icon=":material/play_arrow:", disabled=config is None, key="start"):
+            start(config)
 warm(root)

@@ -18,7 +18,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from . import images
+from . import folders, images
 from .config import Config, DataConfig, Latent
 from .errors import SymeqError, UsageError
 from .images import Progress
@@ -223,7 +223,7 @@ def _folder_path(config: DataConfig) -> Path:
 
 def _folder_classes(config: DataConfig) -> list[str]:
     """Names of the sub-folders that hold images, if there are two or more, as one alone tells nothing apart."""
-    found = [d.name for d in images.image_folders(_folder_path(config))]
+    found = [d.name for d in folders.image_folders(_folder_path(config))]
     return found if len(found) > 1 else []
 
 
@@ -233,16 +233,11 @@ def _folder(config: DataConfig, root: Path, progress: Progress | None) -> Datase
     A tenth is the test set, stratified, the same for every seed; a class's only image is for training.
     Images beside labelled sub-folders have no label and are left out.
     """
-    path, classes = _folder_path(config), _folder_classes(config)
-    folders = [path / name for name in classes] or [path]
-    if not classes and not images.image_files(path):
-        folders = images.image_folders(path)
-    found = [(f, k) for k, folder in enumerate(folders) for f in images.image_files(folder)]
-    if len(found) < 10:
-        raise DataError(
-            f"{path} holds too few images to train and test on ({len(found)}; {', '.join(sorted(images.SUFFIXES))}): "
-            "put at least 10 there, or into sub-folders named after their labels."
-        )
+    path = _folder_path(config)
+    try:
+        found, classes = folders.contents(path)
+    except SymeqError as e:
+        raise DataError(str(e)) from e
     y = torch.tensor([k for _, k in found])
     order = _stratified(y)
     files, channels, side = [found[i][0] for i in order.tolist()], *_folder_shape(config)[:2]

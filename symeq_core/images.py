@@ -17,25 +17,6 @@ from .errors import SymeqError
 Progress = Callable[[str, int, int | None], None]  # (what, done, of how many)
 
 WAIT_SECONDS = 0.3  # between reports while another process loads the same
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, sorted by name; hidden ones aside."""
-    return _visible(folder, lambda f: f.suffix.lower() in SUFFIXES and f.is_file())
-
-
-def image_folders(folder: Path) -> list[Path]:
-    """The folders directly in a folder that hold image files, sorted by name; hidden ones aside."""
-    return _visible(folder, lambda d: d.is_dir() and bool(image_files(d)))
-
-
-def _visible(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    try:
-        found = [f for f in folder.iterdir() if not f.name.startswith(".") and wanted(f)]
-    except OSError as e:
-        raise SymeqError(f"{folder} can't be read ({e.strerror or e}): allow it, or choose another folder.") from e
-    return sorted(found, key=lambda f: f.name)  # by text, as paths sort otherwise on Windows
 
 
 def read(file: Path, side: int, channels: int) -> Tensor:

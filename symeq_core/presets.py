@@ -86,7 +86,7 @@ GALLERY: dict[str, dict[str, Any]] = {
 }
 GALLERY_TRAIN: dict[str, dict[str, Any]] = {
     "digits": {"train.steps": 20_000, "train.snapshot_every": 1000, "train.probe_every": 500},
-    "mnist": {"train.steps": 100_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
+    "mnist": {"train.steps": 80_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
 }
 GALLERY_COMMON: dict[str, Any] = {"train.log_every": 100, "train.snapshot_chain": 1000, "train.threads": 1}
 

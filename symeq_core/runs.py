@@ -77,6 +77,13 @@ class Run:
             return held <= _BLANK and not self.is_running()
         return False
 
+    def discard(self) -> bool:
+        """Remove a run that never came to save anything; False, and nothing done, with any other."""
+        if not self._is_blank():
+            return False
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return True
+
     @classmethod
     def open(cls, folder: str | Path) -> "Run":
         """An existing run; SymeqError where the folder holds none."""

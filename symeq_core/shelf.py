@@ -9,33 +9,29 @@ import os
 import re
 import shutil
 import stat
-import struct
 import sys
 import tempfile
 import textwrap
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any
 
-from . import files
+from . import files, zips
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
 from .runs import WEIGHTS, Run, new_folder, parse
 from .sheets import BOARDS
+from .zips import refuse
 
 LIMIT_BYTES = 1 << 30  # of all files in a zip, unpacked
 LIMIT_FILES = 10_000
-LIMIT_LIST = 4 << 20  # bytes of a zip's list of contents
 LIMIT_JSON = 1 << 20
 LIMIT_EVENTS = 64 << 20
 LIMIT_PIXELS = 1 << 26
-LIMIT_RATIO = 200  # bytes of a file to its bytes in the zip, where it is larger than
-RATIO_BYTES = 1 << 20
 CHUNK = 1 << 20
 ABANDONED_SECONDS = 3600.0  # no import takes so long
 
@@ -46,18 +42,6 @@ _KNOWN = re.compile(
     rf"snapshots/[0-9]{{8,12}}/({'|'.join(map(re.escape, SNAPSHOT))})"
 )
 _IGNORED = re.compile(r"lock|log\.txt|commands/.*|(.*/)?\.DS_Store")  # in zips of whole folders
-_UNREADABLE = (  # what zipfile raises on damaged files
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
 
 
 # --- names -----------------------------------------------------------------------------------------------------
@@ -238,14 +222,14 @@ def _members(run: Run) -> Iterator[str]:
 # --- in --------------------------------------------------------------------------------------------------------
 
 
-def import_zip(file: str | Path | bytes | BinaryIO, root: str | Path, limit_bytes: int = LIMIT_BYTES) -> Run:
+def import_zip(file: zips.Source, root: str | Path, limit_bytes: int = LIMIT_BYTES) -> Run:
     """A new run (or checkpoint, where the zip holds model.safetensors) in root, from a zip that anybody may have made.
 
     Everything is checked before anything appears in root: UsageError with the reason where the zip is not sound, and
     nothing is left behind then. limit_bytes: of all files together, unpacked.
     """
-    with _readable(), _opened(file) as z:
-        top, members = _checked(z, limit_bytes)
+    with zips.opened(file, LIMIT_FILES, limit_bytes) as z:
+        top, members = _checked(z)
         config = _config(_json(z, members["config.json"]))
         if "metrics.json" in members:
             _json(z, members["metrics.json"])
@@ -267,51 +251,9 @@ def _sweep(root: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _refuse(why: str) -> NoReturn:
-    raise UsageError(f"This zip can't be imported: {why}.")
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except _UNREADABLE:
-        _refuse("it is damaged, or no zip at all")
-
-
-@contextmanager
-def _opened(file: str | Path | bytes | BinaryIO) -> Iterator[zipfile.ZipFile]:
-    with ExitStack() as stack:
-        if isinstance(file, bytes):
-            file = io.BytesIO(file)
-        elif isinstance(file, str | Path):
-            file = stack.enter_context(open(file, "rb"))
-        yield stack.enter_context(zipfile.ZipFile(_Measured(file)))
-
-
-class _Measured:
-    """A file that is read in portions: zipfile reads the whole list of contents at once, of whatever length."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
-
-    def read(self, n: int = -1) -> bytes:
-        content = self._read(min(n, LIMIT_LIST + 1) if n >= 0 else LIMIT_LIST + 1)
-        if len(content) > LIMIT_LIST:
-            _refuse(f"it has more than {LIMIT_FILES:,} files")
-        return content
-
-
-def _checked(z: zipfile.ZipFile, limit_bytes: int) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+def _checked(z: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
     """(its top folder or "", the files of the run by name in it)."""
-    infos = z.infolist()
-    if len(infos) > LIMIT_FILES:
-        _refuse(f"it has more than {LIMIT_FILES:,} files")
-    if sum(info.file_size for info in infos) > limit_bytes:
-        _refuse(f"its files have more than {limit_bytes:,} bytes together")
-    for info in infos:
-        _check_entry(info)
-    infos = [info for info in infos if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
+    infos = zips.members(z)
     top = _top([info.filename for info in infos])
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
@@ -319,28 +261,13 @@ def _checked(z: zipfile.ZipFile, limit_bytes: int) -> tuple[str, dict[str, zipfi
         if _IGNORED.fullmatch(name):
             continue
         if not _KNOWN.fullmatch(name):
-            _refuse(f"{name[:100]!r} is not part of a run")
+            refuse(f"{name[:100]!r} is not part of a run")
         if name in members:
-            _refuse(f"it has {name} twice")
+            refuse(f"it has {name} twice")
         members[name] = info
     if members.keys() >= set(WEIGHTS):
-        _refuse(f"it has both {' and '.join(WEIGHTS)}")
+        refuse(f"it has both {' and '.join(WEIGHTS)}")
     return top, members
-
-
-def _check_entry(info: zipfile.ZipInfo) -> None:
-    name = info.orig_filename
-    parts = name.removesuffix("/").split("/")
-    if name != info.filename or not name.isprintable() or re.search(r"[\\:]", name) or {"", ".", ".."} & {*parts}:
-        _refuse(f"{name[:100]!r} is not a safe name")
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        _refuse(f"{name[:100]!r} is not a file but a link or something else")
-    if info.flag_bits & 1:
-        _refuse("it is encrypted")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        _refuse("it is packed by a method other than deflate")
-    if info.file_size > max(RATIO_BYTES, LIMIT_RATIO * info.compress_size):
-        _refuse(f"{name[:100]!r} is more than {LIMIT_RATIO} times as large as in the zip")
 
 
 def _top(names: list[str]) -> str:
@@ -349,9 +276,9 @@ def _top(names: list[str]) -> str:
         return ""
     tops = {name.split("/")[0] for name in names if re.fullmatch(r"[^/]+/config\.json", name)}
     if not tops:
-        _refuse("it holds no run, which is a config.json and what lies beside it")
+        refuse("it holds no run, which is a config.json and what lies beside it")
     if len(tops) > 1:
-        _refuse("it holds more than one run")
+        refuse("it holds more than one run")
     return tops.pop()
 
 
@@ -363,7 +290,7 @@ def _json(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> dict[str, Any]:
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or not _is_plain(values):
-        _refuse(f"its {info.filename.split('/')[-1]} is damaged")
+        refuse(f"its {info.filename.split('/')[-1]} is damaged")
     return values
 
 
@@ -379,7 +306,7 @@ def _config(values: dict[str, Any]) -> Config:
     try:
         return from_dict(values, "its config.json")
     except UsageError as e:  # which may hold any text, of any length
-        _refuse(textwrap.shorten(str(e), 300, placeholder=" ...").rstrip("."))
+        refuse(textwrap.shorten(str(e), 300, placeholder=" ...").rstrip("."))
 
 
 def _unpack(z: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
@@ -389,7 +316,7 @@ def _unpack(z: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
         shutil.copyfileobj(source, out, CHUNK)
     sound = {".safetensors": _has_tensors, ".png": _has_picture, ".jsonl": _has_events}.get(path.suffix)
     if path.stat().st_size != info.file_size or (sound and not sound(path)):
-        _refuse(f"its {path.name} is damaged")
+        refuse(f"its {path.name} is damaged")
 
 
 def _has_events(path: Path) -> bool:

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from symeq_core import images
+from symeq_core import folders, images
 from symeq_core.errors import SymeqError
 
 torch.set_num_threads(1)
@@ -149,7 +149,7 @@ def test_image_files_are_found_by_suffix_and_sorted_by_name(tmp_path):
     for name in ("b.PNG", "a.jpeg", "C.jpg", "z.TIFF", ".hidden.png", "notes.txt", "Thumbs.db", "png", "x.png.part"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [f.name for f in images.image_files(tmp_path)] == ["C.jpg", "a.jpeg", "b.PNG", "z.TIFF"]
+    assert [f.name for f in folders.image_files(tmp_path)] == ["C.jpg", "a.jpeg", "b.PNG", "z.TIFF"]
 
 
 def test_image_folders_hold_images_themselves_and_are_not_hidden(tmp_path):
@@ -157,7 +157,7 @@ def test_image_folders_hold_images_themselves_and_are_not_hidden(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     (tmp_path / "beside.png").touch()
-    assert [f.name for f in images.image_folders(tmp_path)] == ["Dogs", "cats"]
+    assert [f.name for f in folders.image_folders(tmp_path)] == ["Dogs", "cats"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs a privilege there")
@@ -170,12 +170,12 @@ def test_links_are_followed_but_never_in_circles_or_nowhere(tmp_path):
     (seen / "nowhere.png").symlink_to(real / "2.png")
     (seen / "circle.png").symlink_to(seen / "circle.png")
     (seen / "folder").symlink_to(real)
-    assert [f.name for f in images.image_files(seen)] == ["linked.png"]
+    assert [f.name for f in folders.image_files(seen)] == ["linked.png"]
     (seen / "again").symlink_to(seen)
-    assert [f.name for f in images.image_folders(seen)] == ["again", "folder"]
+    assert [f.name for f in folders.image_folders(seen)] == ["again", "folder"]
 
 
-@pytest.mark.parametrize("find", [images.image_files, images.image_folders])
+@pytest.mark.parametrize("find", [folders.image_files, folders.image_folders])
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, find):
     (tmp_path / "locked").mkdir()
 

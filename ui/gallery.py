@@ -20,26 +20,25 @@ PAGES = (
     ("pages/4_Latent_space.py", "Latent space", ":material/scatter_plot:"),
     ("pages/5_Round_trip.py", "Round trip", ":material/cached:"),
 )
-COLUMNS, OWN_COLUMNS = 3, 4
+WIDTH, OWN_WIDTH = 345, 253  # of a box in pixels: three in a row at 1440, two at 1024
 T = TypeVar("T")
 
 
 def show(root: Path) -> None:
     """All pairs; A and B of every link are the two that stand side by side."""
-    _rows(_groups(gallery.shipped()), COLUMNS, _group)
+    _cards(_groups(gallery.shipped()), WIDTH, _group)
     _any_two(root)
     mine = gallery.own(root)
     if mine:
         st.markdown("### Your own pairs")
-        _rows(mine, OWN_COLUMNS, lambda pair: _own(root, pair))
+        _cards(mine, OWN_WIDTH, lambda pair: _own(root, pair))
 
 
-def _rows(items: list[T], columns: int, draw: Callable[[T], None]) -> None:
-    """Items in bordered boxes, so many in a row."""
-    for start in range(0, len(items), columns):
-        row = st.columns(columns, gap="small")
-        for column, item in zip(row, items[start : start + columns], strict=False):
-            with column.container(border=True, height="stretch"):
+def _cards(items: list[T], width: int, draw: Callable[[T], None]) -> None:
+    """Items in bordered boxes of this width, as many in a row as there is room for."""
+    with st.container(horizontal=True, gap="small"):
+        for item in items:
+            with st.container(border=True, width=width):
                 draw(item)
 
 

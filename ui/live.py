@@ -23,11 +23,24 @@ CAPTIONS = (
 
 
 def begin(root: Path, config: Config) -> Run:
-    """A new run, in the queue; returns with its first point or soon without, so that the view opens on a curve."""
+    """A new run, in the queue; returns with its first point or soon without, so that the view opens on a curve.
+
+    SymeqError where it could not start, as where its data are missing, and nothing is left of it then; where that takes
+    longer to show, the run tells it.
+    """
     run = Run.create(new_folder(root, config.name), config)
-    supervisor.submit(root, run.folder)
+    try:
+        supervisor.submit(root, run.folder)
+    except SymeqError:
+        run.discard()
+        raise
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and not any(e["event"] == "metrics" for e in run.events()):
+    while time.monotonic() < end:
+        kinds = {e["event"]: e for e in run.events()}
+        if "metrics" in kinds:
+            break
+        if "failed" in kinds and "start" not in kinds and run.discard():
+            raise SymeqError(kinds["failed"].get("why", "The run could not start."))
         time.sleep(0.03)
     return run
 

@@ -105,9 +105,7 @@ def wins(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
             if v is None:
                 cells += "<td>–</td>"
                 continue
-            numbers = (
-                f"game {results.shown(v.game)}, ELBO {results.shown(v.elbo)} {v.game['unit']}. {v.game['meaning']}"
-            )
+            both = f"game {results.shown(v.game)}, ELBO {results.shown(v.elbo)} {v.game['unit']}."
             cells += (
                 f'<td title="{escape(both)} {_tip(v.game)}" style="background:{WINNER[v.winner]}26">'
                 f'<span style="color:{WINNER[v.winner]};font-weight:600">{LABEL[v.winner]}</span><br>'
@@ -115,6 +113,4 @@ def wins(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
             )
         rows.append(cells)
     _table(("figure (above: game, below: ELBO)", *(escape(m.name) for m, _ in found)), rows)
-    st.caption(
-        "≈: within two standard errors of the difference. What a figure means is told at the pointer."
-    )
+    st.caption("≈: within two standard errors of the difference. What a figure means is told at the pointer.")

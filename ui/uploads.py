@@ -1,76 +1,86 @@
 """Own images: a folder on this machine, or a zip that is unpacked into one."""
 
-import hashlib
-import shutil
-import zipfile
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-LIMIT = 500 * 2**20  # bytes, unpacked
-FILES = 200_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+from symeq_core import folders
+from symeq_core.errors import SymeqError
+
+SOURCES = {"zip": "Upload a zip", "folder": "A folder on this machine"}
+MEGABYTES = 500  # of an upload, as in .streamlit/config.toml
 
 
-def own_images(root: Path) -> dict[str, Any]:
-    """Where own images are and how large they shall be; empty until there are some."""
-    source = st.segmented_control("Own images", ("Zip file", "Folder"), default="Zip file", required=True, key="source")
-    path = ""
-    if source == "Folder":
-        path = st.text_input("Folder on this machine", key="path", placeholder="/home/me/pictures", bind="query-params")
-    else:
-        given = st.file_uploader("A zip of images; its sub-folders are the labels", type="zip", max_upload_size=500)
-        if given:
-            path = _unpacked(root, given)
+def own_images(root: Path) -> dict[str, Any] | None:
+    """Where own images are, their size and what they are; None where none are chosen yet, and that is said."""
+    source = st.segmented_control(
+        "Where they are",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        default="zip",
+        required=True,
+        key="source",
+        bind="query-params",
+        help="Sub-folders are the labels, if there are two or more. Of each image the central square is used; a tenth "
+        "of the images is kept for testing.",
+    )
+    path = _uploaded(root) if source == "zip" else _named()
     a, b = st.columns(2)
-    side = a.number_input("Side in pixels", 8, 128, 28, key="side", bind="query-params")
+    side = a.number_input(
+        "Side in pixels", 8, 128, 28, key="side", bind="query-params", help="Each image is resized to this."
+    )
     colour = b.segmented_control(
         "Pixels", ("Grey", "Colour"), default="Grey", required=True, key="colour", bind="query-params"
     )
-    return {"data.path": path or None, "data.size": int(side), "data.channels": 3 if colour == "Colour" else 1}
-
-
-def _unpacked(root: Path, given: Any) -> str:
-    """The folder the images of an uploaded zip are in; a zip seen before is not unpacked again."""
-    content = given.getvalue()
-    folder = root / ".images" / f"{Path(given.name).stem[:40]}-{hashlib.blake2b(content, digest_size=6).hexdigest()}"
-    if not folder.is_dir():
-        problem = _extract(given, folder)
-        if problem:
-            st.error(problem)
-            return ""
-    return str(folder)
-
-
-def _extract(given: Any, folder: Path) -> str | None:
-    """Unpack the images of a zip into a new folder; a sentence where it can't be, and then nothing is left behind."""
-    partial = folder.with_name(folder.name + ".partial")
+    if path is None:
+        return None
     try:
-        with zipfile.ZipFile(given) as z:
-            members = [m for m in z.infolist() if m.filename.lower().endswith(SUFFIXES) and not _hidden(m.filename)]
-            if not members:
-                return f"{given.name} holds no images ({', '.join(SUFFIXES)})."
-            if len(members) > FILES or sum(m.file_size for m in members) > LIMIT:
-                return f"{given.name} holds too much: at most {FILES:,} images of {LIMIT >> 20} MB together."
-            depth = 1 if all(len(PurePosixPath(m.filename).parts) > 2 for m in members) else 0
-            for i, m in enumerate(members):
-                parts = PurePosixPath(m.filename).parts[depth:]
-                label = parts[-2] if len(parts) > 1 else ""
-                target = partial / label / f"{i:06}{PurePosixPath(m.filename).suffix.lower()}"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with z.open(m) as source, open(target, "wb") as f:
-                    shutil.copyfileobj(source, f)
-        partial.rename(folder)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):
-        return f"{given.name} is damaged, encrypted or not a zip: pack the images anew."
-    except OSError as e:
-        return f"{folder.parent} could not be written ({e.strerror or e}): free or unlock that disk."
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return None
+        st.caption(f":material/check: {_contents(str(path))}")
+    except SymeqError as e:
+        st.error(str(e))
+        return None
+    return {"data.path": str(path), "data.size": int(side), "data.channels": 3 if colour == "Colour" else 1}
 
 
-def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(k.startswith((".", "__MACOSX")) or k == ".." or "\\" in k for k in parts)
+@st.cache_data(max_entries=16, ttl=20, show_spinner=False)
+def _contents(path: str) -> str:
+    return str(folders.contents(Path(path)))
+
+
+def _named() -> Path | None:
+    text = st.text_input("Folder", key="path", placeholder="/home/me/pictures", bind="query-params").strip()
+    if not text:
+        st.caption("Name a folder of images to train on.")
+        return None
+    path = os.path.abspath(os.path.expanduser(text))
+    if not os.path.isdir(path):  # unlike pathlib's, false for whatever can't be one
+        st.error(f"There is no folder {path[:200]} on this machine: name one that holds images.")
+        return None
+    return Path(path)
+
+
+def _uploaded(root: Path) -> Path | None:
+    given = st.file_uploader("A zip of images", type="zip", max_upload_size=MEGABYTES, key="zip")
+    if given and st.session_state.get("unpacked") != given.file_id:
+        try:
+            with st.spinner(f"Unpacking {given.name} …"):
+                folder = folders.unpack(given, given.name, root)
+        except SymeqError as e:
+            st.error(str(e))
+        else:
+            st.session_state["unpacked"] = given.file_id
+            st.session_state["images"] = folder.name
+    names = folders.uploaded(root)
+    wanted = st.query_params.get("images")
+    if wanted and wanted not in names:
+        st.error(f"No images {wanted[:80]!r} were uploaded here: upload their zip again, or choose others.")
+    if not names:
+        if not given:
+            st.caption(f"At least {folders.LEAST} PNG, JPEG or other image files, packed into a zip.")
+        return None
+    name = st.selectbox(
+        "Images to train on", names, index=None, key="images", placeholder="Uploaded before …", bind="query-params"
+    )
+    return root / folders.UPLOADS / name if name else None

@@ -12,6 +12,25 @@ DATA = {
     "celeba": "CelebA",
     "folder": "Own images",
 }
+DOWNLOADS = {
+    "mnist": "MNIST is downloaded once (12 MB) where it is missing.",
+    "fashion_mnist": "Fashion-MNIST is downloaded once (30 MB) where it is missing.",
+    "celeba": "CelebA is downloaded once (1.4 GB) where it is missing, and decoded, which takes minutes.",
+}
+PRESETS = {
+    "digits-plane-symmetric": "Digits in a plane: two real numbers as code, symmetric game",
+    "digits-plane-elbo": "Digits in a plane: two real numbers as code, ELBO",
+    "digits-ring-symmetric": "Digits on a ring: a prior known by samples only, symmetric game",
+    "digits-labels-symmetric": "Digits, 200 of them with labels, symmetric game",
+    "digits-labels-elbo": "Digits, 200 of them with labels, ELBO",
+    "celeba-reverse-symmetric": "CelebA: attributes as part of the code, symmetric game",
+    "paper-mnist-ladder-symmetric": "The paper's MNIST, ladder, symmetric game (wants a GPU)",
+    "paper-mnist-ladder-elbo": "The paper's MNIST, ladder, ELBO (wants a GPU)",
+    "paper-mnist-reverse-symmetric": "The paper's MNIST, reverse, symmetric game (wants a GPU)",
+    "paper-mnist-reverse-elbo": "The paper's MNIST, reverse, ELBO (wants a GPU)",
+    "paper-fmnist-ladder-symmetric": "The paper's Fashion-MNIST, ladder, symmetric game (wants a GPU)",
+    "paper-fmnist-ladder-elbo": "The paper's Fashion-MNIST, ladder, ELBO (wants a GPU)",
+}
 MODELS = {"flat": "Flat", "ladder": "Ladder", "reverse": "Reverse"}
 STATES = {
     "new": "not started",
@@ -36,7 +55,18 @@ def code(latents: Iterable[Latent]) -> str:
 
 
 HELP = {
+    "preset": "A named set of all choices, ready to start. With none, choose data, model and learner yourself.",
     "data": "What the images are. Digits come with the app; the others are downloaded once, where they are missing.",
+    "batch": "Images an iteration.",
+    "layers": "bernoulli:30 are 30 bits, categorical:5x10 five units of ten classes, gaussian:2 two real numbers; "
+    "several layers are separated by a space.",
+    "hidden": "Units of the hidden layers of each network, from x upwards; several layers are separated by a space.",
+    "lr": "Step size of the Adam optimiser, which turns gradients into steps.",
+    "order": "Alternating: q moves after it has seen p's move. Simultaneous: both move from where they were. Usual: "
+    "simultaneous for the ELBO, alternating for the others.",
+    "prior": "What codes z0 are drawn from. An implicit prior can be sampled, but its density is not known: the "
+    "symmetric game needs no more, the ELBO does.",
+    "labelled": "How many training images show their label (semi-supervised learning); 0: none, unsupervised.",
     "model": "How codes z and image x depend on each other. Flat: one layer of code. Reverse: two layers, the encoder "
     "works upwards, x → z1 → z0. Ladder: two layers, the encoder works downwards like the decoder and shares its "
     "z0 → z1 block.",
