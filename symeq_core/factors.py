@@ -178,6 +178,11 @@ class Chain(nn.Module):
         """As `sample`, with gradients passing the samples: pathwise or ZGR, by family."""
         return self.propagate(given, differentiable=True)[0]
 
+    def evaluated_features(self, v: Values) -> Values:
+        """The features at the values v, by name; given along with v they aren't computed again."""
+        known = _Known(v, self._features)
+        return {k: known[k] for k in self._features}
+
     def scores(self, v: Values, of: Iterable[str] | None = None) -> Values:
         """Natural parameters of the factors in `of` (default: all that have a density), by variable."""
         known, n = _Known(v, self._features), len(next(iter(v.values())))
