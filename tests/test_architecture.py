@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors", "estimators", "seeds"},
     {"config", "files", "images", "sheets"},
-    {"families", "presets"},
-    {"factors", "nets", "priors", "runs"},
+    {"families", "presets", "terms"},
+    {"factors", "nets", "priors", "runs", "boards"},
     {"follow", "shelf", "supervisor", "gallery", "store"},
     {"models", "exact"},
     {"learners", "checkpoints", "chains"},
