@@ -1,11 +1,20 @@
-"""Compare."""
+"""Compare: pairs beside one another, locked together."""
 
 import streamlit as st
 
-from ui import pairs
+from symeq_core.errors import SymeqError
+from ui import compare
 from ui.setup import page, warm
 
 root = page("Compare")
 st.markdown("### Compare")
-a, b = pairs.choose(root)
+chosen = compare.choose(root)
+if chosen:
+    try:
+        compare.contrast(chosen)
+        compare.figures(chosen)
+        compare.pictures(chosen)
+        compare.curves(chosen)
+    except SymeqError as e:
+        st.error(str(e))
 warm(root)

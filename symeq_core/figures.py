@@ -6,13 +6,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .sheets import png
-
-TILE = 28  # pixels; smaller images are enlarged to at least this
-GREY = 128
+from .sheets import GAP, GREY, TILE, png
 
 
-def grid(x: Tensor, columns: int, gap: int = 2) -> Image.Image:
+def grid(x: Tensor, columns: int, gap: int = GAP) -> Image.Image:
     """Images [N, C, H, W] in [0, 1], row by row in `columns` columns."""
     import torchvision
 

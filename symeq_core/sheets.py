@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 SNAPSHOT = ("samples.png", "reconstructions.png", "round_trips.png")  # what a montage shows
 BOARDS = (*SNAPSHOT, "interpolations.png", "limiting.png")  # all pictures that a snapshot may hold
+TILE, GAP, GREY = 28, 2, 128  # a grid's images are enlarged to at least so many pixels; the gap's width and colour
+TRIPS = (0, 1, 2, 5, 10, 20, 50)  # rows of the round-trip grid: the data, then E[x | z] after so many trips
 
 
 def titled(boards: Sequence[tuple[str, Image.Image]]) -> Image.Image:

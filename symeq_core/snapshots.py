@@ -8,9 +8,9 @@ from .checkpoints import tensor_bytes
 from .factors import Chain
 from .models import latents_of
 from .seeds import derive, seeded
+from .sheets import TRIPS
 
 SAMPLES = 64
-TRIPS = (0, 1, 2, 5, 10, 20, 50)  # rows of the round-trip grid: the data, then E[x | z] after so many trips
 TRIP_IMAGES = 12
 PATHS, PATH_LENGTH = 8, 9  # interpolations from probe image 0 to 1, 1 to 2, ..., and their columns
 CODES = 500

@@ -1,5 +1,7 @@
 """Live curves that keep the reader's zoom when they grow."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -7,6 +9,7 @@ import streamlit as st
 from .theme import SERIES
 
 NAMES = {"p": "decoder p", "q": "encoder q"}
+TITLES = {"step": "iteration", "seconds": "seconds of training"}
 
 
 def curves(data: pd.DataFrame, key: str, x: str, y_title: str, log: bool = False, height: int = 290) -> None:
@@ -14,9 +17,8 @@ def curves(data: pd.DataFrame, key: str, x: str, y_title: str, log: bool = False
     shown = data.assign(series=data["series"].replace(NAMES))
     names = list(dict.fromkeys(shown["series"]))
     colours = [SERIES[{v: k for k, v in NAMES.items()}.get(n, n)] for n in names]
-    titles = {"step": "iteration", "seconds": "seconds of training"}
     base = alt.Chart(shown).encode(
-        x=alt.X(f"{x}:Q", title=titles[x], axis=alt.Axis(tickCount=6, format=",.0f")),
+        x=alt.X(f"{x}:Q", title=TITLES[x], axis=alt.Axis(tickCount=6, format=",.0f")),
         color=alt.Color(
             "series:N",
             scale=alt.Scale(domain=names, range=colours),
@@ -36,3 +38,41 @@ def curves(data: pd.DataFrame, key: str, x: str, y_title: str, log: bool = False
     layers[-1] = layers[-1].add_params(zoom)
     chart = alt.layer(*layers).properties(height=height)
     st.altair_chart(chart, key=key, on_select="rerun", selection_mode="zoom")
+
+
+def styles(runs: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
+    """How each of several runs is drawn, from its (letter, colour, name): dashes tell runs of one colour apart."""
+    dashes, seen, found = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2]), dict[str, int](), []
+    for letter, colour, name in runs:
+        k = seen[colour] = seen.get(colour, -1) + 1
+        found.append({"pair": letter, "label": f"{letter} {name}", "colour": colour, "dash": dashes[k]})
+    return pd.DataFrame(found)
+
+
+def compared(data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, height: int = 220) -> None:
+    """One series of several runs (columns pair, step, seconds, value and, maybe, stderr), a line each."""
+    shown = data.merge(style[["pair", "label"]], on="pair")
+    domain = list(style["label"])
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolSize=300)
+    base = alt.Chart(shown).encode(
+        x=alt.X(f"{x}:Q", title=TITLES[x], axis=alt.Axis(tickCount=5, format="~s")),
+        color=alt.Color("label:N", scale=alt.Scale(domain=domain, range=list(style["colour"])), legend=legend),
+        strokeDash=alt.StrokeDash("label:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
+    )
+    scale = alt.Scale(zero=False)
+    tips = [
+        alt.Tooltip("label:N", title="pair"),
+        alt.Tooltip("step:Q", title="iteration", format=","),
+        alt.Tooltip("seconds:Q", title="seconds", format=",.1f"),
+        alt.Tooltip("value:Q", format=".3f"),
+    ]
+    layers = [base.mark_line(strokeWidth=2).encode(y=alt.Y("value:Q", title=y_title, scale=scale), tooltip=tips)]
+    if "stderr" in shown:
+        tips.append(alt.Tooltip("stderr:Q", title="standard error", format=".3f"))
+        band = base.transform_calculate(lo="datum.value - 2*datum.stderr", hi="datum.value + 2*datum.stderr")
+        band = band.mark_area(opacity=0.16).encode(
+            y=alt.Y("lo:Q", title=y_title, scale=scale), y2="hi:Q", strokeDash=alt.StrokeDash()
+        )
+        layers.insert(0, band)
+    layers[-1] = layers[-1].add_params(alt.selection_interval(name="zoom", bind="scales"))
+    st.altair_chart(alt.layer(*layers).properties(height=height), key=key, on_select="rerun", selection_mode="zoom")

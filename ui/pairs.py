@@ -44,6 +44,11 @@ def choose(root: Path, count: int = 2) -> list[Pair]:
     return chosen
 
 
+def another(root: Path, chosen: list[Pair]) -> Pair:
+    """A further pair to put beside those chosen."""
+    return _default({p.key: p for p in (*gallery.shipped(), *gallery.own(root))}, chosen)
+
+
 def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) -> Pair:
     key = letter.lower()
     wanted = st.query_params.get(key, st.session_state.get(KEPT, {}).get(key))
