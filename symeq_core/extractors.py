@@ -1,0 +1,123 @@
+"""Feature extractors: one small classifier for each data set, whose penultimate layer sample quality is measured in.
+
+Those of digits and MNIST are shipped in checkpoints/extractors/DATA; others are trained by `train-extractor` and kept in
+the cache folder. A folder holds extractor.safetensors and extractor.json: how accurate it is, and how it was made.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import files
+from .checkpoints import read_tensors
+from .config import DataConfig
+from .errors import SymeqError
+from .gallery import SHIPPED
+from .store import cache_root
+
+FEATURES = 96
+BATCH = 500
+WIDTHS = (16, 32, 64)
+GOES_IN = {"digits", "mnist"}  # shipped
+
+
+class Classifier(nn.Module):
+    """Convolutions, halving the image after each block while that leaves 3 pixels; then FEATURES, then classes."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, side = shape[0], min(shape[1:])
+        height, width = shape[1:]
+        layers: list[nn.Module] = []
+        for k, out in enumerate(WIDTHS):
+            for _ in range(2 if k < 2 else 1):
+                conv = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+                layers += [conv, nn.BatchNorm2d(out), nn.ReLU()]
+                channels = out
+            if side >= 6:
+                layers.append(nn.MaxPool2d(2))
+                side, height, width = side // 2, height // 2, width // 2
+        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        self.features = nn.Sequential(
+            nn.Linear(channels * height * width, FEATURES, bias=False), nn.BatchNorm1d(FEATURES), nn.ReLU()
+        )
+        self.head = nn.Sequential(nn.Dropout(0.25), nn.Linear(FEATURES, classes))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(features [B, FEATURES], logits [B, classes]) of x [B, C, H, W] in [0, 1]."""
+        found = self.features(self.trunk(x - 0.5))
+        return found, self.head(found)
+
+
+class Extractor:
+    """A trained classifier: `accuracy` on `n` test images as the model sees them; `name` says which one exactly."""
+
+    def __init__(self, net: Classifier, facts: dict[str, Any], name: str) -> None:
+        self.net, self.facts, self.name = net.eval().requires_grad_(False), facts, name
+        self.accuracy, self.n = float(facts["accuracy"]), int(facts["n"])
+        self.shape, self.classes = tuple(facts["shape"]), int(facts["classes"])
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, FEATURES], at least 0, of images x [B, C, H, W] in [0, 1]; on the CPU."""
+        return self._run(x, 0)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Of the classes, [B, classes]."""
+        return self._run(x, 1).softmax(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Of the classes, [B, classes]."""
+        return self._run(x, 1)
+
+    @torch.no_grad()
+    def _run(self, x: Tensor, which: int) -> Tensor:
+        if tuple(x.shape[1:]) != self.shape:
+            raise SymeqError(
+                f"The extractor {self.name} is for images of shape {list(self.shape)}, not {list(x.shape[1:])}: "
+                "train one for these data with `python -m symeq_core train-extractor`."
+            )
+        device = next(self.net.parameters()).device
+        parts = [self.net(part.to(device).clamp(0, 1))[which].cpu() for part in x.float().split(BATCH)]
+        return torch.cat(parts) if parts else torch.zeros(0, (FEATURES, self.classes)[which])
+
+
+def folder_of(data: DataConfig) -> Path:
+    """Where the extractor of these data is, or would be."""
+    if data.name in GOES_IN:
+        return SHIPPED / "extractors" / data.name
+    key = json.dumps([data.path, data.size, data.channels])
+    return cache_root() / "extractors" / f"{data.name}-{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}"
+
+
+def extractor(data: DataConfig | str) -> Extractor:
+    """The extractor of a data set; SymeqError with the way out where there is none."""
+    data = DataConfig(name=data) if isinstance(data, str) else data
+    folder = folder_of(data)
+    path = folder / "extractor.safetensors"
+    if not path.is_file():
+        settings = "".join(f" --set {k}={v}" for k in ("path", "size", "channels") if (v := getattr(data, k)))
+        way = "its labels are attributes, not classes" if data.name == "celeba" else "it comes for digits and MNIST only"
+        command = f"train one with `python -m symeq_core train-extractor {data.name}{settings}`"
+        raise SymeqError(
+            f"There is no feature extractor for {data.name} ({way}), so these figures are left out"
+            + (": FID by Inception (--inception) needs none." if data.name == "celeba" else f": {command}.")
+        )
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int) -> Extractor:
+    facts = files.read_json(path.with_suffix(".json"))
+    tensors, _ = read_tensors(path)
+    try:
+        net = Classifier(tuple(facts["shape"]), facts["classes"])
+        net.load_state_dict(tensors)
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()
+        return Extractor(net, facts, f"symeq-{facts['data']}-{digest}")
+    except (KeyError, TypeError, ValueError, RuntimeError) as e:
+        raise SymeqError(f"The extractor in {path.parent} is damaged: restore it, or train it anew.") from e
