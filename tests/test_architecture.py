@@ -11,14 +11,14 @@ ROOT = Path(__file__).parent.parent
 # Lower layers first; a module imports only from layers before its own.
 LAYERS = [
     {"errors", "estimators", "seeds"},
-    {"config", "files", "images", "sheets"},
+    {"config", "files", "images", "sheets", "strokes", "verdict"},
     {"families", "presets"},
     {"factors", "nets", "priors", "runs"},
     {"follow", "shelf", "supervisor", "gallery", "store"},
     {"models", "exact"},
     {"learners", "checkpoints", "chains"},
     {"trainer", "datasets", "metrics", "figures", "authors"},
-    {"snapshots", "sources", "projection", "likelihood"},
+    {"snapshots", "sources", "projection", "likelihood", "filmstrip"},
     {"extractors", "latents"},
     {"consistency", "quality", "compare", "trips"},
     {"evaluation"},
