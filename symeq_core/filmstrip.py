@@ -24,13 +24,10 @@ KINDS = ("each", "image", "prior", "noise", "draw")
 
 
 def marks(steps: int = STEPS, count: int = FRAMES) -> tuple[int, ...]:
-    """About `count` log-spaced steps 0, 1, 2, ..., with `steps` and round numbers on the way."""
-    ks = {0, steps, *(m * 10**e for e in range(4) for m in (1, 2, 3, 5, 7) if m * 10**e <= steps)}
-    fine = count
-    while len(ks) < min(count, steps + 1):  # at the lower end several of the points are the same whole number
-        ks |= {round(steps ** (i / fine)) for i in range(fine + 1)}
-        fine += 1
-    return tuple(sorted(ks))
+    """0, then about `count` log-spaced steps 1, 2, ..., `steps`, with the round numbers on the way."""
+    spaced = {round(steps ** (i / count)) for i in range(count + 1)}
+    round_ones = {m * 10**e for e in range(4) for m in (1, 2, 3, 5, 7)}
+    return tuple(sorted({0} | spaced | {k for k in round_ones if k <= steps}))
 
 
 @dataclass(frozen=True)
@@ -144,12 +141,8 @@ class Film:
         self.samples.append(as_bytes(x))
         self.means.append(as_bytes(mean))
         found = self.probabilities(mean) if self.probabilities else None
-        best = (
-            []
-            if found is None
-            else [(int(i), round(v, 3)) for v, i in zip(*map(Tensor.tolist, found.max(1)), strict=True)]
-        )
-        self.seen.append(best)
+        best = [] if found is None else zip(found.argmax(1).tolist(), found.amax(1).tolist(), strict=True)
+        self.seen.append([(c, round(v, 3)) for c, v in best])
 
 
 def as_bytes(x: Tensor) -> np.ndarray:

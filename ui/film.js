@@ -8,11 +8,13 @@ const COLUMNS = [
   [0, 1, 3, 10, 30, 100, 300, 1000],
 ];
 const CELL = 33; // pixels, at least
+const icon = (path) => `<svg width="14" height="14" viewBox="0 0 12 12" fill="currentColor"><path d="${path}"/></svg>`;
+const PLAY = icon("M2 1v10l9-5z"), PAUSE = icon("M2 1h3v10H2z M7 1h3v10H7z");
 const TEMPLATE = `
   <div class="bar">
     <button class="play" title="Play or pause (space)"></button>
-    <button class="back" title="One frame back" aria-label="One frame back">◂</button>
-    <button class="forth" title="One frame on" aria-label="One frame on">▸</button>
+    <button class="back" title="One frame back (left arrow)" aria-label="One frame back">${icon("M10 2v8L3 6z M1 2h2v8H1z")}</button>
+    <button class="forth" title="One frame on (right arrow)" aria-label="One frame on">${icon("M2 2v8l7-4z M9 2h2v8H9z")}</button>
     <div class="k" role="status"></div>
     <div class="scrub"><input type="range" min="0" max="1000" step="1" value="0"
       aria-label="Round trips k, logarithmic"><div class="ticks"></div></div>
@@ -24,7 +26,7 @@ const TEMPLATE = `
   <div class="sides"></div>
   <div class="wait"></div>`;
 const SIDE = `
-  <div class="head"><span class="letter"></span><span class="title"></span><span class="count"></span></div>
+  <div class="head"><span class="letter"></span><span class="title"></span><span class="distance"></span><span class="count"></span></div>
   <canvas class="now" role="img"></canvas><canvas class="strip" role="img"></canvas>`;
 
 class View {
@@ -76,7 +78,7 @@ class View {
         side.className = "side";
         side.innerHTML = SIDE;
         box.append(side);
-        this.sides[i] = { element: side, images: {} };
+        this.sides[i] = { element: side, images: {}, wanted: {} };
         const strip = side.querySelector(".strip");
         strip.onclick = (e) => this.click(this.sides[i], e);
         strip.onmousemove = (e) => this.hover(this.sides[i], e);
@@ -92,12 +94,15 @@ class View {
   }
 
   load(side, kind, source, frames) {
-    const old = side.images[kind];
-    if (old && old.source === source) return;
+    if (side.wanted[kind] === source) return;
+    side.wanted[kind] = source;
     const image = new Image();
-    image.onload = () => { side.images[kind] = { source, image, frames, id: this.id }; this.draw(); };
+    image.onload = () => {
+      if (side.wanted[kind] !== source) return; // newer pictures are on their way
+      side.images[kind] = { image, frames };
+      this.draw();
+    };
     image.src = "data:image/png;base64," + source;
-    if (old && old.id !== this.id) side.images[kind] = { ...old, source: null };
   }
 
   // --- time ---
@@ -159,7 +164,10 @@ class View {
   }
 
   // --- pictures ---
-  label() { this.ui.play.textContent = this.playing ? "❚❚ Pause" : "▶ Play"; }
+  label() {
+    const text = this.playing ? `${PAUSE} Pause` : `${PLAY} Play`;
+    if (this.said !== text) this.ui.play.innerHTML = this.said = text;
+  }
 
   ticks() {
     if (this.ui.ticks.dataset.last === String(this.last)) return;
@@ -189,6 +197,7 @@ class View {
   count(side, f) {
     const { seen, origin, n } = side.pair, out = side.element.querySelector(".count");
     const now = seen[f] ?? [];
+    this.distance(side, f);
     if (!now.length) out.textContent = `${n} chains`;
     else if (origin) {
       const kept = now.filter(([c], i) => c === origin[i]).length;
@@ -197,6 +206,14 @@ class View {
     } else {
       out.innerHTML = `<b>${new Set(now.map(([c]) => c)).size}</b> classes among ${n} chains`;
     }
+  }
+
+  distance(side, f) { // of 1,000 such chains from the data, at the last measured step so far
+    const out = side.element.querySelector(".distance"), found = side.pair.frechet;
+    if (!found) { out.textContent = ""; return; }
+    const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
+    out.textContent = `${value < 10 ? value.toFixed(1) : Math.round(value)} from the data`;
+    out.title = found.meaning;
   }
 
   canvas(element, height) { // sized to its place, in device pixels
@@ -230,7 +247,8 @@ class View {
 
   now(side, f) {
     const element = side.element.querySelector(".now"), { n, seen, classes } = side.pair;
-    const columns = Math.min(5, n), rows = Math.ceil(n / columns), gap = 8, foot = seen[0]?.length ? 24 : 6;
+    const columns = Math.min(5, n), rows = Math.ceil(n / columns);
+    const gap = 8, foot = this.data.pairs.some((p) => p.seen[0]?.length) ? 24 : 4;
     const size = Math.max(20, Math.min(150, (element.clientWidth - gap * (columns - 1) - 6) / columns));
     const c = this.canvas(element, rows * (size + foot + 6) + 4), ink = this.colours(side);
     for (let i = 0; i < n; i++) {

@@ -13,6 +13,9 @@ AT_ONCE = 50  # steps that are there with the first picture
 SECONDS = 0.35  # of computing between two pictures
 EVERY = 0.3
 SHOWN = ("mean", "sample")
+STEADY = """<style>
+.st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
+</style>"""  # while the next frames are computed, those that are there don't fade
 
 _component = st.components.v2.component(
     "symeq_film",
@@ -61,7 +64,9 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str) 
     for reel in reels:
         reel.payload(AT_ONCE)
     done = all(reel.film.done for reel in reels)
-    st.fragment(_film, run_every=None if done else EVERY)(reels, names, identity, done)
+    st.html(STEADY)
+    with st.container(key="film-box"):
+        st.fragment(_film, run_every=None if done else EVERY)(reels, names, identity, done)
 
 
 def _film(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str, was_done: bool) -> None:

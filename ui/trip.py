@@ -9,19 +9,19 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import film, pad, pairs, picker
+from . import film, pad, pairs, picker, words
 
 KINDS = {
-    "each": "One image of each class",
-    "image": "One test image",
-    "draw": "Draw a digit",
+    "each": "Every class",
+    "image": "One image",
+    "draw": "Drawing",
     "prior": "Random codes",
-    "noise": "Pixel noise",
+    "noise": "Noise",
 }
 HELP = (
-    "One image of each class: ten chains, ten digits. One test image, or a digit of your own: ten chains of the same "
+    "Every class: a chain from a test image of each. One image, or a drawing of your own: ten chains from the same "
     "start that differ in their random numbers only. Random codes: from the prior, decoded, each pair by its own "
-    "decoder. Pixel noise: each pixel on or off with probability 1/2, as the paper's authors begin."
+    "decoder. Noise: each pixel on or off with probability 1/2, as the paper's authors begin."
 )
 SEED_HELP = (
     "Of everything that is drawn. A and B share their random numbers: at every step each unit of A is drawn by the "
@@ -127,17 +127,21 @@ def drawn(pair: Pair, code: str) -> Any:
 def films(both: Sequence[Pair], start: Start) -> None:
     """The films of A and B; a pair that can't be shown is told in one sentence."""
     if start.kind == "draw" and not start.code:
-        st.info("Draw a digit above: its chains appear here.")
         return
     reels, names = [], []
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         try:
             reels.append(_reel(pair, pair.stamp(), start))
-            names.append({"name": letter, "title": pairs.title(pair), "colour": pairs.colour(pair)})
+            names.append({"name": letter, "title": label(pair), "colour": pairs.colour(pair)})
         except SymeqError as e:
             st.error(f"{letter}: {e}")
     if reels:
         film.show(reels, names, repr((start, [p.stamp() for p in both])))
+
+
+def label(pair: Pair) -> str:
+    """What learned it."""
+    return words.LEARNERS[pair.config().learner.name]
 
 
 @st.cache_resource(max_entries=24, show_spinner="Starting the chains …")
