@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from .factors import Chain, Values
+from .families import Shape
 from .models import latents_of, random_codes
+from .seeds import derive
 
 
 @torch.no_grad()
@@ -29,6 +31,33 @@ def round_trips(p: Chain, q: Chain, x: Tensor, steps: int) -> Iterator[Values]:
         yield v
         if k < steps:
             x = p.sample({name: v[name] for name in latents_of(p)})["x"]
+
+
+def shared_uniforms(seed: int, k: int) -> Callable[[str, Shape], Tensor]:
+    """(variable, shape) -> uniforms in (0, 1): a function of (seed, k, variable, shape) alone.
+
+    So two chains that draw by them have common random numbers in whatever order they draw, wherever their shapes agree.
+    """
+
+    def uniforms(name: str, shape: Shape) -> Tensor:
+        g = torch.Generator().manual_seed(derive(seed, "chain", k, name))
+        return torch.rand(shape, generator=g).clamp_(2**-25, 1 - 2**-24)
+
+    return uniforms
+
+
+@torch.no_grad()
+def coupled_trips(p: Chain, q: Chain, x: Tensor, steps: int, seed: int) -> Iterator[Values]:
+    """As `round_trips`, on the CPU, with random numbers that any other pair's chain of this seed shares.
+
+    No generator but its own is used: chains of several threads don't disturb each other.
+    """
+    for k in range(steps + 1):
+        v = q.propagate({"x": x}, uniforms=shared_uniforms(seed, k))[0]
+        yield v
+        if k < steps:
+            codes = {name: v[name] for name in latents_of(p)}
+            x = p.propagate(codes, uniforms=shared_uniforms(seed, k + 1))[0]["x"]
 
 
 @torch.no_grad()

@@ -149,12 +149,17 @@ class Chain(nn.Module):
         return self._explicit
 
     def propagate(
-        self, given: Values | None = None, n: int | None = None, differentiable: bool = False
+        self,
+        given: Values | None = None,
+        n: int | None = None,
+        differentiable: bool = False,
+        uniforms: Callable[[str, Shape], Tensor] | None = None,
     ) -> tuple[Values, Values]:
         """Ancestral sampling: (values, scores) of what was given and of all the rest; scores only of the rest.
 
         given: values that stay clamped. n: batch size, needed where nothing is given.
         differentiable: draw by `rsample`, so that gradients pass the samples.
+        uniforms: (name, shape) -> the uniform numbers each variable is drawn by; an implicit one ignores them.
         """
         given = given or {}
         n = n if n is not None else len(next(iter(given.values())))
@@ -166,7 +171,10 @@ class Chain(nn.Module):
                 known[name] = factor.sample(n)
                 continue
             scores[name] = s = factor.scores(known, n)
-            known[name] = factor.family.rsample(s) if differentiable else factor.family.sample(s)
+            if uniforms is not None:
+                known[name] = factor.family.at(s, uniforms(name, (n, *factor.event)))
+            else:
+                known[name] = factor.family.rsample(s) if differentiable else factor.family.sample(s)
         return {k: v for k, v in known.items() if k not in self._features}, scores
 
     @torch.no_grad()

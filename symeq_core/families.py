@@ -36,6 +36,10 @@ class Family(nn.Module):
         """One value, never differentiable."""
         return self.distribution(s).sample()
 
+    def at(self, s: Tensor, u: Tensor) -> Tensor:
+        """The value that uniforms u [B, *event] in (0, 1) pick: of other scores, with the same u, a coupled one."""
+        raise NotImplementedError
+
     def rsample(self, s: Tensor) -> Tensor:
         """One value that passes a gradient: pathwise (Gaussian) or ZGR (Bernoulli, Categorical)."""
         raise NotImplementedError
@@ -68,6 +72,9 @@ class Bernoulli(Family):
     def sample(self, s: Tensor) -> Tensor:
         return torch.bernoulli(s.detach().sigmoid())
 
+    def at(self, s: Tensor, u: Tensor) -> Tensor:
+        return (u < s.sigmoid()).to(s)
+
     def unit_log_prob(self, s: Tensor, v: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(s, v, reduction="none")
 
@@ -88,6 +95,9 @@ class Categorical(Family):
 
     def distribution(self, s: Tensor) -> D.Distribution:
         return D.OneHotCategorical(logits=s, validate_args=False)
+
+    def at(self, s: Tensor, u: Tensor) -> Tensor:
+        return F.one_hot((s - (-u.log()).log()).argmax(-1), s.shape[-1]).to(s)  # Gumbel's trick
 
     def rsample(self, s: Tensor) -> Tensor:
         v = self.sample(s)
@@ -116,6 +126,9 @@ class Gaussian(Family):
     def distribution(self, s: Tensor) -> D.Distribution:
         variance = -0.5 / s[:, 1]
         return D.Normal(s[:, 0] * variance, variance.sqrt(), validate_args=False)
+
+    def at(self, s: Tensor, u: Tensor) -> Tensor:
+        return self.distribution(s).icdf(u)
 
     def rsample(self, s: Tensor) -> Tensor:
         return self.distribution(s).rsample()

@@ -7,31 +7,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-<<<<<<< HEAD
 # What a module may import of the library, where that is a rule and not only an order.
 MATHEMATICS = {"errors", "estimators", "seeds", "config", "families", "factors", "nets", "priors", "models"}
 ALLOWED = {"families": {"errors", "estimators"}, "learners": MATHEMATICS, "chains": MATHEMATICS, "exact": MATHEMATICS}
-=======
-# Lower layers first; a module imports only from layers before its own.
-LAYERS = [
-    {"errors", "estimators", "seeds"},
-    {"config", "files", "images", "sheets", "zips"},
-    {"families", "folders", "presets"},
-    {"factors", "nets", "priors", "runs"},
-    {"follow", "shelf", "supervisor", "gallery", "store"},
-    {"models", "exact"},
-    {"learners", "checkpoints", "chains"},
-    {"trainer", "datasets", "metrics", "figures", "authors"},
-    {"snapshots", "sources", "projection", "likelihood"},
-    {"extractors", "latents"},
-    {"consistency", "quality", "compare", "trips"},
-    {"evaluation"},
-    {"worker"},
-    {"ship"},
-    {"cli"},
-    {"__main__", "__init__"},
-]
->>>>>>> 218d4e2c354f68a732dceb48a2b71df8dc4582c2
 
 
 def imports_of(file):

@@ -1,0 +1,343 @@
+// Plays and scrubs the chains of A and B, locked together, from one sprite sheet each: row = step, column = chain.
+const views = new WeakMap();
+const SECONDS = 9; // from k = 0 to the end, at speed 1
+const COLUMNS = [
+  [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000],
+  [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 300, 500, 1000],
+  [0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000],
+  [0, 1, 3, 10, 30, 100, 300, 1000],
+];
+const CELL = 33; // pixels, at least
+const icon = (path) => `<svg width="14" height="14" viewBox="0 0 12 12" fill="currentColor"><path d="${path}"/></svg>`;
+const PLAY = icon("M2 1v10l9-5z"), PAUSE = icon("M2 1h3v10H2z M7 1h3v10H7z");
+const TEMPLATE = `
+  <div class="bar">
+    <button class="play" title="Play or pause (space)"></button>
+    <button class="back" title="One frame back (left arrow)" aria-label="One frame back">${icon("M10 2v8L3 6z M1 2h2v8H1z")}</button>
+    <button class="forth" title="One frame on (right arrow)" aria-label="One frame on">${icon("M2 2v8l7-4z M9 2h2v8H9z")}</button>
+    <div class="k" role="status"></div>
+    <div class="scrub"><input type="range" min="0" max="1000" step="1" value="0"
+      aria-label="Round trips k, logarithmic"><div class="ticks"></div></div>
+    <select aria-label="Speed" title="Speed"><option value="0.25">¼ ×</option><option value="0.5">½ ×</option>
+      <option value="1" selected>1 ×</option><option value="2">2 ×</option><option value="4">4 ×</option></select>
+    <div class="toggle" title="What is shown; the chain itself always goes on from the sample">
+      <button data-show="mean">Mean</button><button data-show="sample">Sample</button></div>
+  </div>
+  <div class="sides"></div>
+  <div class="wait"></div>`;
+const SIDE = `
+  <div class="head"><span class="letter"></span><span class="title"></span><span class="distance"></span><span class="count"></span></div>
+  <canvas class="now" role="img"></canvas><canvas class="strip" role="img"></canvas>`;
+
+class View {
+  constructor(root) {
+    this.root = root;
+    root.innerHTML = TEMPLATE;
+    const $ = (q) => root.querySelector(q);
+    this.ui = { play: $(".play"), k: $(".k"), range: $("input"), ticks: $(".ticks"), speed: $("select"), wait: $(".wait") };
+    this.position = 0; // 0 ... 1 along the logarithmic axis
+    this.playing = false;
+    this.own = true; // whether to play anew when other chains come: nobody chose a step by hand
+    this.sides = [];
+    this.ui.play.onclick = () => this.toggle();
+    $(".back").onclick = () => this.step(-1);
+    $(".forth").onclick = () => this.step(1);
+    this.ui.range.oninput = () => { this.pause(); this.own = false; this.go(this.ui.range.value / 1000); };
+    this.ui.range.onchange = () => this.tell();
+    root.onkeydown = (e) => this.key(e);
+    for (const b of root.querySelectorAll(".toggle button")) {
+      b.onclick = () => { this.show = b.dataset.show; this.draw(); this.tell(); };
+    }
+    new ResizeObserver(() => this.draw()).observe(root);
+  }
+
+  update(data, report) {
+    this.report = report;
+    this.data = data;
+    this.last = Math.log1p(data.ks.at(-1));
+    this.show ??= data.show;
+    if (this.id !== data.id) {
+      const first = this.id === undefined;
+      this.id = data.id;
+      if (first && data.k !== null) { this.own = false; this.position = this.at(data.k); }
+      const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      if (this.own && !still) { this.position = 0; this.play(); }
+    }
+    this.build();
+    this.ticks();
+    this.draw();
+  }
+
+  build() {
+    const box = this.root.querySelector(".sides");
+    while (box.children.length > this.data.pairs.length) box.lastChild.remove();
+    this.data.pairs.forEach((pair, i) => {
+      let side = box.children[i];
+      if (!side) {
+        side = document.createElement("section");
+        side.className = "side";
+        side.innerHTML = SIDE;
+        box.append(side);
+        this.sides[i] = { element: side, images: {}, wanted: {} };
+        const strip = side.querySelector(".strip");
+        strip.onclick = (e) => this.click(this.sides[i], e);
+        strip.onmousemove = (e) => this.hover(this.sides[i], e);
+      }
+      side.dataset.name = pair.name;
+      side.style.setProperty("--own", pair.colour);
+      side.querySelector(".letter").textContent = pair.name;
+      side.querySelector(".title").textContent = pair.title;
+      side.querySelector(".title").title = pair.title;
+      this.sides[i].pair = pair;
+      for (const kind of ["mean", "sample"]) this.load(this.sides[i], kind, pair[kind], pair.frames);
+    });
+  }
+
+  load(side, kind, source, frames) {
+    if (side.wanted[kind] === source) return;
+    side.wanted[kind] = source;
+    const image = new Image();
+    image.onload = () => {
+      if (side.wanted[kind] !== source) return; // newer pictures are on their way
+      side.images[kind] = { image, frames };
+      this.draw();
+    };
+    image.src = "data:image/png;base64," + source;
+  }
+
+  // --- time ---
+  at(k) { return Math.log1p(k) / this.last; }
+
+  frame() { // the mark nearest to the position, on the logarithmic axis
+    let best = 0;
+    this.data.ks.forEach((k, i) => {
+      if (Math.abs(this.at(k) - this.position) < Math.abs(this.at(this.data.ks[best]) - this.position)) best = i;
+    });
+    return best;
+  }
+
+  loaded() { return Math.min(...this.data.pairs.map((p) => p.frames)) - 1; }
+
+  go(position) { this.position = Math.min(1, Math.max(0, position)); this.draw(); }
+
+  step(by) {
+    this.pause();
+    this.own = false;
+    const i = Math.min(this.data.ks.length - 1, Math.max(0, this.frame() + by));
+    this.go(this.at(this.data.ks[i]));
+    this.tell();
+  }
+
+  toggle() {
+    if (this.playing) { this.pause(); this.own = false; this.tell(); return; }
+    if (this.position >= 1) this.position = 0;
+    this.play();
+  }
+
+  play() {
+    if (this.playing) return;
+    this.playing = true;
+    let before = performance.now();
+    const tick = (now) => {
+      if (!this.playing || !this.root.isConnected) return;
+      const limit = this.at(this.data.ks[this.loaded()]);
+      const next = this.position + ((now - before) / 1000 / SECONDS) * this.ui.speed.value;
+      before = now;
+      this.position = Math.min(next, limit);
+      this.draw();
+      if (this.position >= 1) { this.pause(); this.own = true; this.tell(); return; }
+      requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+    this.draw();
+  }
+
+  pause() { this.playing = false; this.label(); }
+
+  tell() { this.report({ k: this.data.ks[this.frame()], show: this.show }); }
+
+  key(e) {
+    if (e.target.tagName === "SELECT") return;
+    if (e.key === " " && e.target.tagName !== "BUTTON") { this.toggle(); e.preventDefault(); }
+    if (e.key === "ArrowLeft") { this.step(-1); e.preventDefault(); }
+    if (e.key === "ArrowRight") { this.step(1); e.preventDefault(); }
+  }
+
+  // --- pictures ---
+  label() {
+    const text = this.playing ? `${PAUSE} Pause` : `${PLAY} Play`;
+    if (this.said !== text) this.ui.play.innerHTML = this.said = text;
+  }
+
+  ticks() {
+    if (this.ui.ticks.dataset.last === String(this.last)) return;
+    this.ui.ticks.dataset.last = this.last;
+    const ks = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((k) => k <= this.data.ks.at(-1));
+    this.ui.ticks.innerHTML = ks.map((k) => `<span style="left:${100 * this.at(k)}%">${k.toLocaleString("en")}</span>`).join("");
+  }
+
+  draw() {
+    if (!this.data) return;
+    const wanted = this.frame(), f = Math.min(wanted, this.loaded()), k = this.data.ks[f];
+    this.label();
+    this.ui.k.textContent = `k = ${k.toLocaleString("en")}`;
+    this.ui.range.value = Math.round(1000 * this.position);
+    this.root.dataset.k = k;
+    this.root.dataset.frames = this.loaded() + 1;
+    for (const b of this.root.querySelectorAll(".toggle button")) b.setAttribute("aria-pressed", b.dataset.show === this.show);
+    const done = this.loaded() + 1 === this.data.ks.length;
+    this.ui.wait.textContent = done ? "" : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`;
+    for (const side of this.sides.slice(0, this.data.pairs.length)) {
+      this.count(side, f);
+      this.now(side, f);
+      this.strip(side, f);
+    }
+  }
+
+  count(side, f) {
+    const { seen, origin, n } = side.pair, out = side.element.querySelector(".count");
+    const now = seen[f] ?? [];
+    this.distance(side, f);
+    if (!now.length) out.textContent = `${n} chains`;
+    else if (origin) {
+      const kept = now.filter(([c], i) => c === origin[i]).length;
+      out.innerHTML = `<b>${kept}</b> of ${n} still what they began as`;
+      side.element.dataset.kept = kept;
+    } else {
+      out.innerHTML = `<b>${new Set(now.map(([c]) => c)).size}</b> classes among ${n} chains`;
+    }
+  }
+
+  distance(side, f) { // of 1,000 such chains from the data, at the last measured step so far
+    const out = side.element.querySelector(".distance"), found = side.pair.frechet;
+    if (!found) { out.textContent = ""; return; }
+    const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
+    out.textContent = `${value < 10 ? value.toFixed(1) : Math.round(value)} from the data`;
+    out.title = found.meaning;
+  }
+
+  canvas(element, height) { // sized to its place, in device pixels
+    const width = element.clientWidth, ratio = window.devicePixelRatio || 1;
+    if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
+      element.width = Math.round(width * ratio);
+      element.height = Math.round(height * ratio);
+      element.style.height = `${height}px`;
+    }
+    const c = element.getContext("2d");
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.clearRect(0, 0, width, height);
+    c.imageSmoothingEnabled = false;
+    return c;
+  }
+
+  colours(side) {
+    const style = getComputedStyle(this.root);
+    return { own: side.pair.colour, text: style.color, font: style.fontFamily, line: style.getPropertyValue("--st-border-color") };
+  }
+
+  tile(c, side, f, i, x, y, size) {
+    const { w, h } = side.pair, sheet = side.images[this.show];
+    if (sheet && f < sheet.frames) c.drawImage(sheet.image, i * w, f * h, w, h, x, y, size, (size * h) / w);
+  }
+
+  kept(side, f, i) { // true, false, or null where that isn't defined
+    const seen = side.pair.seen[f]?.[i];
+    return seen && side.pair.origin ? seen[0] === side.pair.origin[i] : null;
+  }
+
+  now(side, f) {
+    const element = side.element.querySelector(".now"), { n, seen, classes } = side.pair;
+    const columns = Math.min(5, n), rows = Math.ceil(n / columns);
+    const gap = 8, foot = this.data.pairs.some((p) => p.seen[0]?.length) ? 24 : 4;
+    const size = Math.max(20, Math.min(150, (element.clientWidth - gap * (columns - 1) - 6) / columns));
+    const c = this.canvas(element, rows * (size + foot + 6) + 4), ink = this.colours(side);
+    for (let i = 0; i < n; i++) {
+      const x = 3 + (i % columns) * (size + gap), y = 3 + Math.floor(i / columns) * (size + foot + 6);
+      this.tile(c, side, f, i, x, y, size);
+      const kept = this.kept(side, f, i), found = seen[f]?.[i];
+      c.lineWidth = 3;
+      c.strokeStyle = kept ? ink.own : ink.line;
+      c.strokeRect(x - 1.5, y - 1.5, size + 3, size + 3);
+      if (!found) continue;
+      const name = classes[found[0]] ?? String(found[0]);
+      this.badge(c, x + size / 2, y + size + 5, name, kept, ink);
+    }
+    element.setAttribute("aria-label", `${side.pair.name}: ${n} chains after ${this.data.ks[f]} round trips`);
+  }
+
+  badge(c, x, y, text, kept, ink) {
+    c.font = `600 12px ${ink.font}`;
+    c.textAlign = "center";
+    c.textBaseline = "middle";
+    const width = Math.max(24, c.measureText(text).width + 14);
+    c.beginPath();
+    c.roundRect(x - width / 2, y, width, 17, 8.5);
+    c.lineWidth = 1;
+    if (kept) { c.fillStyle = ink.own; c.fill(); } else { c.strokeStyle = ink.line; c.stroke(); }
+    c.fillStyle = kept ? "#fff" : ink.text;
+    c.fillText(text, x, y + 9);
+  }
+
+  layout(side) {
+    const element = side.element.querySelector(".strip"), width = element.clientWidth;
+    const fits = COLUMNS.map((list) => list.filter((k) => k <= this.data.ks.at(-1)));
+    const ks = fits.find((list) => width / list.length >= CELL + 2) ?? fits.at(-1);
+    const frames = [...new Set(ks.map((k) => this.data.ks.findLastIndex((m) => m <= k)))];
+    return { element, frames, cell: Math.min(60, width / frames.length), head: 18 };
+  }
+
+  strip(side, f) {
+    const { element, frames, cell, head } = this.layout(side), ink = this.colours(side);
+    const c = this.canvas(element, head + side.pair.n * cell + 2);
+    let here = 0;
+    frames.forEach((frame, j) => { if (frame <= f) here = j; });
+    c.textAlign = "center";
+    c.textBaseline = "middle";
+    frames.forEach((frame, j) => {
+      c.font = `${j === here ? 700 : 400} 11px ${ink.font}`;
+      c.fillStyle = j === here ? ink.own : ink.text;
+      const k = this.data.ks[frame];
+      c.fillText(k < 1000 ? k : "1k", (j + 0.5) * cell, head / 2);
+      for (let i = 0; i < side.pair.n; i++) {
+        const x = j * cell + 2, y = head + i * cell + 2, size = cell - 4;
+        if (frame >= side.pair.frames) { c.strokeStyle = ink.line; c.lineWidth = 1; c.strokeRect(x + 0.5, y + 0.5, size - 1, size - 1); continue; }
+        this.tile(c, side, frame, i, x, y, size);
+        if (!this.kept(side, frame, i)) continue;
+        c.strokeStyle = ink.own;
+        c.lineWidth = 2;
+        c.strokeRect(x - 0.5, y - 0.5, size + 1, size + 1);
+      }
+    });
+    c.strokeStyle = ink.text;
+    c.globalAlpha = 0.55;
+    c.lineWidth = 1.5;
+    c.strokeRect(here * cell + 0.75, 0.75, cell - 1.5, head + side.pair.n * cell);
+    c.globalAlpha = 1;
+    element.setAttribute("aria-label", `${side.pair.name}: every chain in a row, after ${frames.map((i) => this.data.ks[i]).join(", ")} round trips`);
+  }
+
+  hit(side, e) {
+    const { element, frames, cell, head } = this.layout(side), box = element.getBoundingClientRect();
+    const j = Math.floor((e.clientX - box.left) / cell), i = Math.floor((e.clientY - box.top - head) / cell);
+    return { element, frame: frames[Math.min(frames.length - 1, Math.max(0, j))], i };
+  }
+
+  click(side, e) {
+    this.pause();
+    this.own = false;
+    this.go(this.at(this.data.ks[this.hit(side, e).frame]));
+    this.tell();
+  }
+
+  hover(side, e) {
+    const { element, frame, i } = this.hit(side, e), seen = side.pair.seen[frame]?.[i];
+    const what = seen ? `, seen as ${side.pair.classes[seen[0]] ?? seen[0]} (${Math.round(100 * seen[1])} %)` : "";
+    element.title = `${side.pair.name}, chain ${i + 1}, k = ${this.data.ks[frame]}${what}`;
+  }
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".film");
+  if (!views.has(root)) views.set(root, new View(root));
+  views.get(root).update(data, (view) => setStateValue("view", view));
+}

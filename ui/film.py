@@ -1,0 +1,92 @@
+"""The film of A's and B's chains: computed in parts, shown at once, played and scrubbed in the browser."""
+
+import threading
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+AT_ONCE = 50  # steps that are there with the first picture
+SECONDS = 0.35  # of computing between two pictures
+EVERY = 0.3
+SHOWN = ("mean", "sample")
+STEADY = """<style>
+.st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
+</style>"""  # while the next frames are computed, those that are there don't fade
+
+_component = st.components.v2.component(
+    "symeq_film",
+    html='<div class="film"></div>',
+    css=(HERE / "film.css").read_text(encoding="utf-8"),
+    js=(HERE / "film.js").read_text(encoding="utf-8"),
+)
+
+
+class Reel:
+    """A pair's film in memory, and what the browser gets of it; shared by all sessions."""
+
+    def __init__(self, film: Any, classes: Sequence[str]) -> None:
+        self.film, self.classes, self.lock = film, list(classes), threading.Lock()
+        self._sent: dict[str, Any] = {}
+
+    def payload(self, until: int = 0, seconds: float = 0.0) -> dict[str, Any]:
+        """What the component draws, after computing up to step `until` and then for about so many seconds."""
+        with self.lock:
+            self.film.advance(until)
+            self.film.advance(seconds=seconds)
+            if self._sent.get("frames") != len(self.film.samples):
+                self._sent = self._encoded()
+            return self._sent
+
+    def _encoded(self) -> dict[str, Any]:
+        from symeq_core.filmstrip import sprite
+
+        f = self.film
+        n, h, w = f.samples[0].shape[:3]
+        return {
+            "mean": b64encode(sprite(f.means)).decode(),
+            "sample": b64encode(sprite(f.samples)).decode(),
+            "frames": len(f.samples),
+            "n": n,
+            "h": h,
+            "w": w,
+            "seen": f.seen,
+            "origin": f.origin,
+            "classes": self.classes,
+        }
+
+
+def show(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str) -> None:
+    """The film of these pairs; names: {name, title, colour} of each; identity: changes with what is shown."""
+    for reel in reels:
+        reel.payload(AT_ONCE)
+    done = all(reel.film.done for reel in reels)
+    st.html(STEADY)
+    with st.container(key="film-box"):
+        st.fragment(_film, run_every=None if done else EVERY)(reels, names, identity, done)
+
+
+def _film(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str, was_done: bool) -> None:
+    sent = [reel.payload(seconds=0 if was_done else SECONDS / len(reels)) for reel in reels]
+    k = st.query_params.get("k", "")
+    shown = st.query_params.get("show")
+    found = _component(
+        key="film",
+        data={
+            "id": identity,
+            "ks": list(reels[0].film.ks),
+            "k": int(k) if k.isdecimal() and len(k) < 6 else None,
+            "show": shown if shown in SHOWN else SHOWN[0],
+            "pairs": [name | part for name, part in zip(names, sent, strict=True)],
+        },
+        on_view_change=lambda: None,
+    )
+    if found.view:
+        st.query_params["k"] = str(found.view["k"])
+        if (show := found.view["show"]) != st.query_params.get("show", SHOWN[0]):
+            st.query_params["show"] = show
+    if not was_done and all(reel.film.done for reel in reels):
+        st.rerun()  # once more, without the timer

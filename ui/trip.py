@@ -1,0 +1,174 @@
+"""Round trips: where they start, and the films of both pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from symeq_core.errors import SymeqError
+from symeq_core.gallery import Pair
+
+from . import film, pad, pairs, picker, words
+
+KINDS = {
+    "each": "Every class",
+    "image": "One image",
+    "draw": "Drawing",
+    "prior": "Random codes",
+    "noise": "Noise",
+}
+HELP = (
+    "Every class: a chain from a test image of each. One image, or a drawing of your own: ten chains from the same "
+    "start that differ in their random numbers only. Random codes: from the prior, decoded, each pair by its own "
+    "decoder. Noise: each pixel on or off with probability 1/2, as the paper's authors begin."
+)
+SEED_HELP = (
+    "Of everything that is drawn. A and B share their random numbers: at every step each unit of A is drawn by the "
+    "same uniform number as the unit of B in the same place, so what differs between them is the pairs."
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the chains start: one of KINDS, the place of the image, the seed, the drawing as text."""
+
+    kind: str
+    index: int
+    seed: int
+    code: str = ""
+
+
+def choose(both: Sequence[Pair]) -> Start:
+    """The start, chosen in a row of controls and kept in the address."""
+    left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
+    kind = left.segmented_control(
+        "Start from",
+        list(KINDS),
+        format_func=KINDS.__getitem__,
+        default="each",
+        required=True,
+        key="start",
+        bind="query-params",
+        wrap=True,
+        help=HELP,
+    )
+    seed = right.number_input("Seed", 0, 2**31, 0, key="seed", bind="query-params", help=SEED_HELP)
+    index, code = 0, ""
+    if kind == "each":
+        index = middle.number_input("Set", 0, 999, 0, key="set", bind="query-params", help="Which image of each class.")
+    elif kind == "image":
+        index = middle.number_input(
+            "Image", 0, 10**6, 0, key="image", bind="query-params", help="Its place in the test set."
+        )
+        _pick(both[0], index)
+    elif kind == "draw":
+        code = st.query_params.get("ink", "")
+        code = _draw(both, code)
+    return Start(kind, int(index), int(seed), code)
+
+
+def _pick(pair: Pair, index: int) -> None:
+    """Thumbnails of A's test images, of one class where there are classes."""
+    from symeq_core.filmstrip import as_bytes, sprite
+
+    try:
+        x, classes, names = pairs.test_images(pair)
+    except SymeqError:
+        return  # told where the film is
+    wanted = None
+    if classes is not None:
+        every = ["all", *names[: int(classes.max()) + 1]]
+        shown = st.pills("Class", every, default="all", required=True, key="class", bind="query-params")
+        wanted = None if shown == "all" else every.index(shown) - 1
+    places = range(len(x)) if wanted is None else (classes == wanted).nonzero()[:, 0].tolist()
+    places = list(places)[: picker.SHOWN]
+    picker.show(sprite([as_bytes(x[places])]), x.shape[-1], places, index % len(x))
+
+
+def _draw(both: Sequence[Pair], code: str) -> str:
+    """The pad; returns the drawing, or nothing where what the address holds is none."""
+    seen: list[tuple[bytes, int, str]] = []
+    try:
+        if code:
+            seen = _seen(both, code)
+    except SymeqError as e:
+        st.error(str(e))
+        code = ""
+    pad.show(code, seen)
+    return code
+
+
+def _seen(both: Sequence[Pair], code: str) -> list[tuple[bytes, int, str]]:
+    from symeq_core.filmstrip import as_bytes, sprite
+
+    configs = dict.fromkeys(pair.config().data for pair in both)
+    found = []
+    for data in configs:
+        x = drawn(next(p for p in both if p.config().data == data), code)
+        text = f"As the model sees it: {x.shape[-2]} × {x.shape[-1]} pixels"
+        found.append((sprite([as_bytes(x)]), x.shape[-1], text + (", black or white" if data.binarize else "")))
+    return found
+
+
+def drawn(pair: Pair, code: str) -> Any:
+    """The drawing as this pair sees images, [1, C, H, W]."""
+    import torch
+
+    from symeq_core import strokes
+    from symeq_core.sources import clean
+
+    config = pair.config()
+    channels, height, width = pairs.loaded(pair)[0]["x"].event
+    grey = torch.from_numpy(strokes.image(strokes.decode(code), config.data.name, height, width).copy())
+    return clean(grey.expand(1, channels, height, width), config.data)
+
+
+def films(both: Sequence[Pair], start: Start) -> None:
+    """The films of A and B; a pair that can't be shown is told in one sentence."""
+    if start.kind == "draw" and not start.code:
+        return
+    reels, names = [], []
+    for letter, pair in zip(pairs.LETTERS, both, strict=False):
+        try:
+            reels.append(_reel(pair, pair.stamp(), start))
+            names.append({"name": letter, "title": label(pair), "colour": pairs.colour(pair)})
+        except SymeqError as e:
+            st.error(f"{letter}: {e}")
+    if reels:
+        film.show(reels, names, repr((start, [p.stamp() for p in both])))
+
+
+def label(pair: Pair) -> str:
+    """What learned it."""
+    return words.LEARNERS[pair.config().learner.name]
+
+
+@st.cache_resource(max_entries=24, show_spinner="Starting the chains …")
+def _reel(_pair: Pair, stamp: tuple[str, int, int], start: Start) -> film.Reel:
+    from symeq_core.filmstrip import Film, begin
+
+    p, q = pairs.loaded(_pair)
+    needs = start.kind in ("each", "image")
+    x, classes, names = pairs.test_images(_pair) if needs else (None, None, class_names(_pair))
+    image = drawn(_pair, start.code) if start.kind == "draw" else None
+    begun = begin(p, start.kind, x, classes, start.index, start.seed, image)
+    return film.Reel(Film(p, q, begun, start.seed, classifier(_pair)), names)
+
+
+def class_names(pair: Pair) -> tuple[str, ...]:
+    """What the classes of its data are called, where the data are there."""
+    try:
+        return pairs.test_images(pair)[2]
+    except SymeqError:
+        return ()
+
+
+def classifier(pair: Pair) -> Any:
+    """images [B, C, H, W] -> probabilities [B, classes], or None where there is no classifier of these data."""
+    try:
+        from symeq_core.extractors import extractor
+
+        return extractor(pair.config().data).probabilities
+    except (ImportError, SymeqError):
+        return None
