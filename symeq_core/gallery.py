@@ -99,10 +99,16 @@ def find(root: Path, key: str) -> Pair:
 
 
 def counterpart(pair: Pair, among: list[Pair]) -> Pair | None:
-    """The first other pair of the same data and model that another learner made, to be put beside it."""
+    """The first other pair of the same data and model that another learner made, to be put beside it.
+
+    SymeqError where the pair itself is damaged; damaged others are passed over.
+    """
     mine = pair.config()
     for other in among:
-        theirs = other.config() if other != pair else mine
+        try:
+            theirs = other.config()
+        except SymeqError:
+            continue
         same = (theirs.data.name, theirs.model.kind, theirs.model.latents) == (
             mine.data.name,
             mine.model.kind,

@@ -1,6 +1,6 @@
 """The gallery: shipped pairs side by side by data and model, own ones below, and what one can do with each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TypeVar
@@ -47,7 +47,7 @@ def _any_two(root: Path) -> None:
     with st.container(border=True):
         st.markdown("**Any two**, side by side:")
         chosen = pairs.choose(root)
-        _links(chosen, export=False)
+        _links(chosen)
 
 
 def _groups(every: list[Pair]) -> list[list[Pair]]:
@@ -67,10 +67,10 @@ def _group(group: list[Pair]) -> None:
     for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
             learner = pair.config().learner.name
-            st.html(theme.badge(words.LEARNERS[learner], theme.LEARNER[learner]))
+            st.html(theme.badge(words.SHORT[learner], theme.LEARNER[learner]))
             _picture(pair)
     figures(group)
-    _links(group)
+    _links(group, group)
 
 
 def _picture(pair: Pair) -> None:
@@ -102,14 +102,14 @@ def figures(group: list[Pair]) -> None:
     st.html(f'<table style="{style}">{rows}</table>')
 
 
-def _links(chosen: list[Pair], export: bool = True) -> None:
+def _links(chosen: list[Pair], exports: Sequence[Pair] = ()) -> None:
     query = {letter: pair.key for letter, pair in zip("ab", chosen, strict=False)}
     with st.container(horizontal=True, vertical_alignment="center"):
         for path, label, icon in PAGES:
             st.page_link(path, label=label, icon=icon, query_params=query)
-        if export:
+        if exports:
             with st.popover("", icon=":material/download:", help="Export"):
-                for pair in chosen:
+                for pair in exports:
                     _export(pair)
 
 
@@ -143,7 +143,7 @@ def _own(root: Path, pair: Pair) -> None:
     ]
     st.html(theme.row(badges))
     figures([pair])
-    _links([pair, other] if other else [pair])
+    _links([pair, other] if other else [pair], [pair])
 
 
 def bring(root: Path) -> None:
@@ -178,7 +178,9 @@ def _imported(root: Path, given: st.runtime.uploaded_file_manager.UploadedFile) 
         folder = new_folder(root, file.stem)
         try:
             import_authors(file, None, folder)
-        except BaseException:
+        except BaseException as e:
             folder.rmdir()
+            if isinstance(e, SymeqError):  # a person gave a file, not this path
+                raise SymeqError(str(e).replace(str(file), given.name)) from e
             raise
     return folder

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from symeq_core.config import Latent
 
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
+SHORT = {"symmetric": "Game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 DATA = {
     "digits": "Digits 8×8",
     "mnist": "MNIST",

@@ -1,0 +1,88 @@
+"""The gallery on the home page: every shipped pair, own ones, and imports that leave nothing bad behind."""
+
+import pickle
+
+import pytest
+import torch
+
+from symeq_core import gallery, shelf
+from symeq_core.runs import Run
+
+from .test_authors import THEIRS, saved, theirs
+from .test_gallery import stored
+from .test_pages import opened, root, texts  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+def links(at):
+    return [(e.proto.page, e.proto.query_string) for e in at.get("page_link")]
+
+
+def test_every_group_of_shipped_pairs_leads_to_the_pages_with_a_and_b():
+    asked = " ".join(query for _, query in links(opened("app.py")))
+    for pair in gallery.shipped():
+        if pair.config().learner.name != "wake_sleep":  # the third of its group
+            assert pair.key in asked
+
+
+def test_own_pairs_are_shown_beside_their_counterpart(root):  # noqa: F811
+    stored(root / "mine", name="my pair")
+    stored(root / "other", **{"learner.name": "elbo"})
+    at = opened("app.py")
+    assert "my pair" in texts(at)
+    assert any("mine" in q and "other" in q for _, q in links(at))
+
+
+def test_a_damaged_own_pair_is_told_and_the_rest_is_there(root):  # noqa: F811
+    (stored(root / "broken") / "config.json").write_text('{"model": 3}')
+    stored(root / "mine", name="my pair")
+    shown = texts(opened("app.py"))
+    assert "broken" in shown
+    assert "my pair" in shown
+
+
+def brought(name, content):
+    """The page after an upload and a press of Import."""
+    at = opened("app.py")
+    at.file_uploader(key="bring").set_value((name, content, "application/octet-stream")).run()
+    at.button(key="bring it").click().run()
+    assert not at.exception
+    return at
+
+
+def test_an_exported_pair_comes_back(root, tmp_path):  # noqa: F811
+    at = brought("pair.zip", shelf.export_zip(Run(stored(tmp_path / "pair"))))
+    assert "pair" in at.success[0].value
+    assert [p.key for p in gallery.own(root)] == ["own:pair"]
+
+
+@pytest.mark.parametrize("variant", THEIRS)
+def test_the_authors_models_are_told_by_their_names(root, variant):  # noqa: F811
+    at = brought("model.pt", saved(theirs(variant).state_dict()))
+    assert len(at.success) == 1
+    (pair,) = gallery.own(root)
+    assert pair.config().name == variant
+
+
+class Evil:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit",))
+
+
+BAD = {
+    "no zip": ("pair.zip", b"PK\x03\x04 nothing"),
+    "no state dict": ("model.pt", b"\x80\x02 nothing"),
+    "code": ("model.pt", pickle.dumps(Evil())),
+    "another model": ("model.pth", saved({"layer.weight": torch.zeros(2, 2)})),
+    "cut short": ("model.pt", saved({"layer.weight": torch.zeros(2, 2)})[:200]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_upload_is_one_sentence_and_leaves_nothing(root, name):  # noqa: F811
+    at = brought(*BAD[name])
+    assert len(at.error) == 1
+    assert "\n" not in at.error[0].value
+    assert "/tmp" not in at.error[0].value  # a person gave a file, not this path
+    assert not [f for f in root.glob("*") if not f.name.startswith(".")] if root.exists() else True
