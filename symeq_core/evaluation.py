@@ -1,0 +1,246 @@
+"""Everything that is measured of a pair, as metrics.json holds it: computed once for each content, then looked up."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .checkpoints import load, saved_step
+from .config import Config, DataConfig
+from .datasets import Dataset, load_data
+from .errors import SymeqError, UsageError
+from .extractors import Extractor, extractor
+from .gallery import Pair
+from .metrics import Figure, utilities
+from .runs import read_config
+from .seeds import derive
+from .sources import clean
+from .store import Entry, content
+
+FORMAT = 1
+VERSION = 1  # of what is computed: results of another one are computed anew
+BEYOND = 2.0  # standard errors of a difference that count as one
+GROUPS = ("quality", "likelihood", "consistency", "utilities")
+Progress = Callable[[str, float], object]  # what is being done, fraction done
+
+_UTILITIES = {
+    "L_p": "The decoder's utility: log p(x, z) of test images x with codes z drawn by the encoder.",
+    "L_q": "The encoder's utility: log q(z | x) of codes z from the prior with images x that the decoder draws of them.",
+    "ELBO": "log p(x, z) - log q(z | x) of test images x with one code z drawn by the encoder for each, KL terms in "
+    "closed form where they have one: in expectation a lower bound on log p(x).",
+    "label accuracy": "How often the encoder's likeliest label of a test image is the true one.",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an evaluation's numbers depend on, besides the pair."""
+
+    n: int = 2000  # images in each set whose quality is scored
+    chain: int = 1000  # round trips of the longest chain
+    seed: int = 0
+    limit: int = 10_000  # test images for likelihood, consistency and utilities, which have limits of their own
+    inception: bool = False
+
+    def __post_init__(self) -> None:
+        if not 20 <= self.n <= 35_000 or not 1 <= self.chain <= 100_000:
+            raise UsageError("--n is from 20 to 35,000 (half of MNIST), and --chain from 1 to 100,000.")
+        if self.limit < 20:
+            raise UsageError(f"A limit of {self.limit} leaves no uncertainty to state: use at least 20 images.")
+
+
+QUICK = Options(n=500, chain=100, limit=500)
+
+
+def stored(folder: Path, options: Options | None = None) -> Entry:
+    """Where the result of this pair and these options is kept; SymeqError where the folder holds no pair."""
+    options = options or Options()
+    try:
+        name = extractor(read_config(folder).data).name
+    except SymeqError:
+        name = None
+    key = {"content": content(folder), "options": asdict(options), "extractor": name, "version": VERSION}
+    return Entry("evaluation", key)
+
+
+def found(pair: Pair) -> dict[str, Any] | None:
+    """The evaluation that is known of a pair: from its metrics.json if that is of the weights it holds now, else from
+    the store, at default options; None where there is none.
+    """
+    beside = pair.metrics()
+    if beside and beside.get("content") == content(pair.folder):
+        return beside
+    entry = stored(pair.folder)
+    return _named(_read(entry), pair.folder) if entry.is_done() else None
+
+
+def evaluate(
+    folder: str | Path, options: Options | None = None, progress: Progress | None = None, device: Any = "cpu"
+) -> dict[str, Any]:
+    """The content of metrics.json: looked up where it was computed before, else computed and kept.
+
+    {"format", "name", "data", "model", "learner", "steps", "training seed", "seed", "options", "content", "seconds",
+    "speed", "figures": {group: {name: figure}}, "chain", "missing": {group: why it is left out}}.
+    SymeqError where the folder holds no whole pair, or its data are missing.
+    """
+    folder, options = Path(folder), options or Options()
+    entry = stored(folder, options)
+    if not entry.is_done():
+        with entry.computing() as tell:
+
+            def both(what: str, done: float) -> None:
+                tell(what, done)
+                if progress:
+                    progress(what, done)
+
+            if not entry.is_done():  # by another process meanwhile
+                files.write_json(entry.json, _compute(folder, options, both, device))
+    return _named(_read(entry), folder)
+
+
+def _read(entry: Entry) -> dict[str, Any]:
+    return files.read_json(entry.json, limit=16 << 20)
+
+
+def _named(result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The result with what the folder says of itself: a copy under another name has the same content."""
+    c = read_config(folder)
+    mine = {
+        "format": FORMAT,
+        "name": c.name,
+        "data": c.data.name,
+        "model": f"{c.model.kind} {' '.join(map(str, c.model.latents))}",
+        "learner": c.learner.name,
+        "steps": saved_step(folder),
+        "training seed": c.seed,
+    }
+    return mine | result
+
+
+class _Stages:
+    """One fraction done from that of several stages of known shares."""
+
+    def __init__(self, shares: dict[str, float], progress: Progress) -> None:
+        self.shares, self.progress = shares, progress
+
+    def __call__(self, stage: str) -> Progress:
+        names, total = list(self.shares), sum(self.shares.values())
+        before = sum(self.shares[k] for k in names[: names.index(stage)])
+        return lambda what, done: self.progress(what, (before + self.shares[stage] * min(1.0, done)) / total)
+
+
+def _compute(folder: Path, options: Options, progress: Progress, device: Any) -> dict[str, Any]:
+    began = time.perf_counter()
+    progress("loading", 0.0)
+    config = read_config(folder)
+    before = content(folder)
+    p, q = load(folder, device)
+    data = load_data(config.data)
+    x = clean(data.test.images[: options.limit], config.data).to(device)
+    labels = None if data.test.labels is None else data.test.labels[: options.limit]
+    result: dict[str, Any] = {"figures": {}, "missing": {}, "speed": {}}
+    known = _extractor(config.data, result)
+    stages = _Stages({"quality": 5, "likelihood": 2, "consistency": 4, "utilities": 1}, progress)
+    _quality(p, q, data, config, options, known, result, stages("quality"))
+    _likelihood(p, q, x, options, result, stages("likelihood"))
+    _consistency(p, q, x, labels, options, known, result, stages("consistency"))
+    stages("utilities")("utilities", 0.0)
+    plain = utilities(p, q, x, labels, seed=derive(options.seed, "utilities"))
+    result["figures"]["utilities"] = {
+        k: f | {"meaning": _UTILITIES[k], "seed": options.seed, "better": "higher"} for k, f in plain.items()
+    }
+    if content(folder) != before:
+        raise SymeqError(f"{folder} changed while it was evaluated, as it is being trained: evaluate it again.")
+    shown = asdict(options)
+    return result | {
+        "seed": options.seed,
+        "options": shown,
+        "content": before,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _extractor(data: DataConfig, result: dict[str, Any]) -> Extractor | None:
+    try:
+        return extractor(data)
+    except SymeqError as e:
+        result["missing"]["quality"] = str(e)
+        return None
+
+
+def _quality(
+    p: Any,
+    q: Any,
+    data: Dataset,
+    config: Config,
+    options: Options,
+    known: Extractor | None,
+    result: dict[str, Any],
+    tell: Progress,
+) -> None:
+    from . import quality
+
+    if known is None and not options.inception:
+        return
+    real = quality.real_images(data, config.data, options.n, options.seed)
+    n = len(real.reference)
+    images = {"random code": quality.random_code_images(p, n, options.seed)}
+    began = time.perf_counter()
+    images["limiting"] = quality.limiting_images(
+        p, q, n, options.chain, options.seed, progress=lambda what, done: tell(what, 0.8 * done)
+    )
+    seconds = time.perf_counter() - began
+    result["speed"]["chain images per second"] = round(n * options.chain / seconds)
+    images["floor"] = real.other
+    if known is not None:
+        tell("features and distances", 0.8)
+        result["figures"]["quality"] = quality.figures(images, real.reference, known, options.chain, options.seed)
+    if options.inception:
+        tell("Inception features", 0.9)
+        try:
+            result["figures"]["inception"] = quality.inception_figures(
+                images, real.reference, options.chain, options.seed
+            )
+        except SymeqError as e:
+            result["missing"]["inception"] = str(e)
+
+
+def _likelihood(p: Any, q: Any, x: Any, options: Options, result: dict[str, Any], tell: Progress) -> None:
+    from . import likelihood
+
+    result["figures"]["likelihood"] = likelihood.figures(p, q, x, options.seed, tell)
+
+
+def _consistency(
+    p: Any, q: Any, x: Any, labels: Any, options: Options, known: Extractor | None, result: dict[str, Any], tell: Progress
+) -> None:
+    from . import consistency, trips
+
+    ks = [k for k in trips.KS if k <= options.chain]
+    chain = trips.chain_statistics(
+        p, q, x, labels, known, ks, options.seed, progress=lambda what, done: tell(what, 0.5 * done)
+    )
+    result["chain"] = chain
+    result["figures"]["consistency"] = consistency.figures(
+        p, q, x, labels, known, options.seed, lambda what, done: tell(what, 0.5 + 0.5 * done), chain=chain
+    )
+
+
+def best(figures: Sequence[Figure | None]) -> int | None:
+    """Which of the same figure of several pairs is the best: None unless it beats every other one by more than BEYOND
+    standard errors of their difference.
+    """
+    known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
+    better = next((f.get("better") for f in known.values()), None)
+    if len(known) < 2 or better not in ("lower", "higher"):
+        return None
+    sign = -1 if better == "lower" else 1
+    first, *others = sorted(known, key=lambda i: -sign * known[i]["value"])
+    return first if all(_beyond(known[first], known[i]) for i in others) else None
+
+
+def _beyond(a: Figure, b: Figure) -> bool:
+    error = ((a.get("stderr") or 0.0) ** 2 + (b.get("stderr") or 0.0) ** 2) ** 0.5
+    return abs(a["value"] - b["value"]) > BEYOND * error
