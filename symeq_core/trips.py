@@ -12,7 +12,8 @@ from .errors import UsageError
 from .factors import Chain, Values
 from .marginals import prior_codes
 from .models import latents_of
-from .observables import Classes, Drift, Extractor, Memory, Observable, Quality
+from .observables import Drift, Extractor, Memory, Observable
+from .recognition import Classes, Quality
 from .seeds import derive, seeded
 
 KS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

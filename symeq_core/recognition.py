@@ -1,0 +1,174 @@
+"""What a classifier of the data set sees along a chain: quality and classes of the mean images."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .factors import Values
+from .observables import Extractor, group
+from .seeds import derive
+
+MATRICES = (1, 10, 100, 1000)  # steps at which the transition matrix is kept, where they are looked at
+BOOTSTRAPS = 20
+NO_EXTRACTOR = "there is no classifier of these images, so their classes and features are not known"
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """|mean difference|^2 + tr(A + B - 2 (A B)^(1/2)) of the normals fitted to features a [N, D] and b [M, D].
+
+    Source: Dowson and Landau, 1982; Heusel et al., 2017.
+    """
+    a, b = a.double(), b.double()
+    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
+    values, vectors = torch.linalg.eigh(cov_b)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    # tr (A B)^(1/2) = tr (R A R)^(1/2) with R R = B; symmetric, so that its eigenvalues are real
+    mixed = torch.linalg.eigvalsh(root @ cov_a @ root).clamp(min=0).sqrt().sum()
+    return ((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * mixed).item()
+
+
+def in_parts(function: Any, x: Tensor, batch: int) -> Tensor:
+    """function(x), `batch` rows at a time."""
+    return torch.cat([function(part) for part in x.split(batch)])
+
+
+class Quality:
+    """Frechet distance of the mean images' features to those of real images."""
+
+    def __init__(
+        self, extractor: Extractor | None, x: Tensor, chosen: Tensor, reference: Tensor | None, seed: int, batch: int
+    ):
+        self.extractor, self.seed, self.batch = extractor, seed, batch
+        self.values: list[float] = []
+        self.errors: list[float] = []
+        if extractor is None:
+            return
+        real = in_parts(extractor.features, x if reference is None else reference, batch)
+        if reference is None:
+            order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "halves")))
+            a, b = real[order[: len(x) // 2]], real[order[len(x) // 2 :]]
+            self.how = f"between two halves of the {len(x):,} real images"
+        else:
+            a, b = in_parts(extractor.features, x[chosen], batch), real
+            self.how = f"of {len(chosen):,} other real images to the same {len(real):,}"
+        self.real, self.floor = real, frechet_distance(a, b)
+
+    def at(self, k: int, z: Values, image: Tensor) -> None:
+        if self.extractor is None:
+            return
+        features = in_parts(self.extractor.features, image, self.batch)
+        self.values.append(frechet_distance(features, self.real))
+        g, n = torch.Generator().manual_seed(derive(self.seed, "bootstrap", k)), len(features)
+        again = [frechet_distance(features[torch.randint(n, (n,), generator=g)], self.real) for _ in range(BOOTSTRAPS)]
+        self.errors.append(torch.tensor(again).std().item())
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        unit, meaning = "Frechet distance", "distance of the mean images' features from those of real images; 0 is best"
+        if self.extractor is None:
+            nothing = dict.fromkeys(("value", "stderr", "floor", "n_reference", "features"))
+            return {"frechet": group(unit, meaning, NO_EXTRACTOR, **nothing)}
+        return {
+            "frechet": group(
+                unit,
+                f"{meaning}. Floor: the same figure {self.how}",
+                value=self.values,
+                stderr=self.errors,
+                floor=self.floor,
+                n_reference=len(self.real),
+                features=self.real.shape[1],
+            )
+        }
+
+
+class Classes:
+    """Which classes the chains are in, as the classifier sees the mean images."""
+
+    def __init__(self, extractor: Extractor | None, classes: Tensor | None, x: Tensor | None, start: str, batch: int):
+        self.extractor, self.start, self.batch = extractor, start, batch
+        self.origin = classes
+        self.how = "its label" if classes is not None else "the class the classifier gives its start"
+        if extractor is not None and start == "test" and classes is None and x is not None:
+            self.origin = self._classify(x.cpu())[0]
+        self.seen: dict[int, Tensor] = {}
+        self.number = 0
+
+    def _classify(self, image: Tensor) -> tuple[Tensor, int]:
+        assert self.extractor is not None
+        found = in_parts(self.extractor.probabilities, image, self.batch)
+        return found.argmax(1).cpu(), found.shape[1]
+
+    def at(self, k: int, z: Values, image: Tensor) -> None:
+        if self.extractor is None:
+            return
+        self.seen[k], self.number = self._classify(image)
+        if self.origin is None and self.start == "prior":
+            self.origin, self.how = self.seen[k], "the class of the image at the first step looked at"
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        reason = NO_EXTRACTOR if self.extractor is None else None
+        lost = "pixel noise is of no class, so there is none to keep" if self.start == "noise" else None
+        return {
+            "retention": self._retention(reason or lost),
+            "classes": self._visited(reason),
+            "effective_classes": self._effective(reason),
+            "transitions": self._transitions(reason or lost),
+        }
+
+    def _retention(self, reason: str | None) -> dict[str, Any]:
+        unit, meaning = "fraction of chains", f"chains whose image is still of the class they began with ({self.how})"
+        if reason or self.origin is None:
+            return group(unit, meaning, reason, **dict.fromkeys(("value", "stderr", "chance")))
+        kept = torch.stack([c == self.origin for c in self.seen.values()]).double().mean(1)
+        n = len(self.origin)
+        begun = torch.bincount(self.origin, minlength=self.number).double() / n
+        chance = [(begun[: self.number] @ self._shares(c)).item() for c in self.seen.values()]
+        error = (kept * (1 - kept) / n).sqrt()
+        meaning += ". Chance: the same if an image's class had nothing to do with its start"
+        return group(unit, meaning, value=kept.tolist(), stderr=error.tolist(), chance=chance)
+
+    def _shares(self, classes: Tensor) -> Tensor:
+        return torch.bincount(classes, minlength=self.number).double() / len(classes)
+
+    def _visited(self, reason: str | None) -> dict[str, Any]:
+        unit, meaning = (
+            "classes",
+            "different classes that a chain was in at the steps looked at so far, mean over chains",
+        )
+        if reason:
+            return group(unit, meaning, reason, value=None, stderr=None)
+        met = torch.zeros(len(next(iter(self.seen.values()))), self.number, dtype=torch.bool)
+        value, error = [], []
+        for c in self.seen.values():
+            met[torch.arange(len(c)), c] = True
+            count = met.sum(1).double()
+            value.append(count.mean().item())
+            error.append((count.std() / len(c) ** 0.5).item())
+        return group(unit, meaning, value=value, stderr=error)
+
+    def _effective(self, reason: str | None) -> dict[str, Any]:
+        unit = "classes"
+        meaning = (
+            "exp(entropy) of the classes of all chains: 10 where ten are equally frequent, 1 where only one is left"
+        )
+        if reason:
+            return group(unit, meaning, reason, value=None, stderr=None)
+        value, error = [], []
+        for c in self.seen.values():
+            share = self._shares(c)
+            surprise = -share[c].log()
+            value.append(surprise.mean().exp().item())
+            error.append(value[-1] * (surprise.std() / len(c) ** 0.5).item())
+        return group(unit, meaning, value=value, stderr=error)
+
+    def _transitions(self, reason: str | None) -> dict[str, Any]:
+        unit, meaning = "fraction of chains", f"from the class a chain began with ({self.how}) to its class at step k"
+        if reason or self.origin is None:
+            return group(unit, meaning, reason, **dict.fromkeys(("ks", "counts", "fraction")))
+        ks = [k for k in self.seen if k in MATRICES]
+        size = max(self.number, int(self.origin.max()) + 1)
+        counts = [
+            torch.bincount(self.origin * size + self.seen[k], minlength=size * size).reshape(size, size) for k in ks
+        ]
+        fraction = [[(row / row.sum()).tolist() if row.sum() else None for row in c] for c in counts]
+        return group(unit, meaning, ks=ks, counts=[c.tolist() for c in counts], fraction=fraction)
