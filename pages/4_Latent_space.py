@@ -1,11 +1,35 @@
-"""Latent space."""
+"""Latent space: choose two pairs, look at the codes of the same images in both."""
 
 import streamlit as st
 
-from ui import pairs
+from symeq_core.errors import SymeqError
+from ui import latent, latent_map, latent_panels, latent_view, latent_wait, pairs
 from ui.setup import page, warm
 
 root = page("Latent space")
 st.markdown("### Latent space")
-a, b = pairs.choose(root)
+
+
+@st.fragment
+def explore(a, b, view):
+    """The maps, their numbers, and what is selected on them."""
+    try:
+        found = latent.sides(a, b, view)
+        view = latent_wait.ready(found, view)
+        maps, fit = latent_view.drawn(found, view)
+        latent_view.begin()
+        result = latent_map.maps(latent_view.payload(found, view, maps, fit), lambda: None)
+        latent_map.send_sheet(latent.sheet(found[0], view.n))
+        numbers = latent_view.heard(result)
+        latent_view.numbers(found, view, maps, fit)
+        latent_panels.show(found, view, maps, numbers)
+    except SymeqError as e:
+        st.error(str(e))
+
+
+try:
+    a, b = pairs.choose(root)
+    explore(a, b, latent.choose(a, b))
+except SymeqError as e:
+    st.error(str(e))
 warm(root)

@@ -1,0 +1,289 @@
+"""Beneath the maps: the images selected, what moved most, what flipping a unit does, what each unit knows."""
+
+import base64
+import math
+from io import BytesIO
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from . import latent, pairs
+from .latent import Side, View
+
+ROWS = 8  # images shown of those selected
+TILES = 24  # flips shown
+PANELS = {
+    "selected": "Selected images",
+    "moved": "What moved most",
+    "flips": "Flip a unit",
+    "units": "What each unit knows",
+}
+STYLE = """<style>
+.lt {border-collapse: collapse; font-size: .85rem}
+.lt td, .lt th {border: 0; padding: .2rem .7rem .2rem 0; vertical-align: middle; text-align: left; font-weight: 500}
+.lt img, .tiles img {image-rendering: pixelated; background: #000; border-radius: 3px; display: inline-block}
+.lt .n img {margin-right: 3px; border: 2px solid transparent; border-radius: 4px}
+.lt .n img.both {border-color: #2f6fde}
+.tiles {display: flex; flex-wrap: wrap; gap: .6rem .7rem}
+.tiles div {font-size: .75rem; line-height: 1.25; text-align: center}
+.dim {opacity: .7}
+</style>"""
+
+
+def picture(x: Any, side: int, attributes: str = "") -> str:
+    """An <img> of one image [C, H, W] in [0, 1]."""
+    pixels = (np.clip(np.asarray(x), 0, 1) * 255).round().astype(np.uint8)
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img width="{side}" height="{side}" {attributes} src="data:image/png;base64,{data}">'
+
+
+def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> None:
+    """The panel chosen."""
+    options = [k for k in PANELS if k != "moved" or len(found) > 1]
+    panel = st.segmented_control(
+        "Beneath the maps", options, format_func=PANELS.__getitem__, default="selected", required=True, key="show",
+        bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    places = {int(k): i for i, k in enumerate(latent.images(found[0].pair, view.n)[1])}
+    chosen = [places[k] for k in numbers if k in places]
+    {"selected": selected, "moved": what_moved, "flips": flip, "units": what_units_know}[panel](
+        found, view, maps, chosen
+    )
+
+
+def selected(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
+    """Images, decodings and nearest neighbours of what is selected; of one image as an example where nothing is."""
+    if not chosen:
+        st.caption(
+            "Click a point, or draw a lasso around some, to see their images, decodings and nearest neighbours in the "
+            "latent space. For example:"
+        )
+    elif len(chosen) > ROWS:
+        st.caption(f"{len(chosen):,} images selected, the first {ROWS} shown.")
+    table(found, view, chosen[:ROWS] or [0])
+
+
+def table(found: list[Side], view: View, rows: list[int], notes: list[str] | None = None) -> None:
+    """One line an image: itself, and for each side its decoding and its nearest neighbours; shared ones framed."""
+    from symeq_core.chains import decode
+
+    x, numbers, classes, names, _ = latent.images(found[0].pair, view.n)
+    near = [latent.near(s, view.codes) for s in found]
+    decoded = [decode(s.p, _drawn(s, rows)) for s in found]
+    head = "".join(
+        f'<th style="color:{pairs.colour(s.pair)}">{s.letter} decodes</th><th>nearest in {s.letter}</th>' for s in found
+    )
+    lines = []
+    for r, i in enumerate(rows):
+        label = f" · {names[classes[i]]}" if classes is not None else ""
+        cells = f'<td>{picture(x[i], 52)}</td><td class="dim">{numbers[i]}{label}<br>{notes[r] if notes else ""}</td>'
+        sets = [set(k[i].tolist()) for k in near]
+        for s in range(len(found)):
+            others = sets[1 - s] if len(found) > 1 else set()
+            thumbs = "".join(picture(x[j], 30, 'class="both"' if int(j) in others else "") for j in near[s][i])
+            cells += f'<td>{picture(decoded[s][r], 52)}</td><td class="n">{thumbs}</td>'
+        lines.append(f"<tr>{cells}</tr>")
+    st.html(f'{STYLE}<table class="lt"><tr><th>image</th><th></th>{head}</tr>{"".join(lines)}</table>')
+    framed = " Framed: nearest in both." if len(found) > 1 else ""
+    st.caption(
+        "Decoded: the mean of x for one code drawn by the encoder, the same random numbers for A and B. Nearest: by "
+        f"Euclidean distance of {'mean codes' if view.codes == 'mean' else 'drawn codes'} in {view.layer}.{framed}"
+    )
+
+
+def _drawn(side: Side, rows: list[int]) -> dict[str, Any]:
+    """The drawn codes of all layers of some images."""
+    import torch
+
+    from symeq_core.models import latents_of
+    from symeq_core.seeds import seeded
+
+    v = {k: torch.from_numpy(c.sample[rows]).reshape(len(rows), *side.p[k].event) for k, c in side.all_codes.items()}
+    if "y" in latents_of(side.p):  # a label the decoder wants
+        with seeded(0):
+            v |= {"y": side.q.sample({"x": latent.images(side.pair, side.n)[0][rows]})["y"]}
+    return v
+
+
+def what_moved(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
+    """The images whose neighbourhoods have least in common, or whose points are furthest apart."""
+    from .latent_view import moved
+
+    by = st.segmented_control(
+        "By", ["neighbours", "map"], default="neighbours", required=True, key="by", bind="query-params",
+        format_func={"neighbours": "Fewest neighbours shared", "map": "Furthest apart on the maps"}.__getitem__,
+    )  # fmt: skip
+    kept, apart = latent.kept(*found, view.codes), moved(maps)
+    order = np.lexsort((-apart, kept)) if by == "neighbours" else np.argsort(-apart, kind="stable")
+    rows = order[:ROWS].tolist()
+    notes = [f"{kept[i]:.0%} shared<br>{apart[i]:.1f} radii apart" for i in rows]
+    none = (kept < 0.5 / latent.K).mean()
+    st.caption(f"{none:.0%} of the {len(kept):,} images shown share none of their {latent.K} neighbours.")
+    table(found, view, rows, notes)
+
+
+# --- flips -------------------------------------------------------------------------------------------------------
+
+
+def flip(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
+    """One image's code with one unit switched at a time, largest effect first."""
+    i = chosen[0] if chosen else 0
+    x, numbers, *_ = latent.images(found[0].pair, view.n)
+    more = "" if chosen else " Select another on the maps."
+    st.caption(f"The code that the encoder drew for test image {numbers[i]}, with one unit changed at a time.{more}")
+    for column, side in zip(st.columns(len(found), gap="large"), found, strict=True):
+        with column:
+            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {pairs.title(side.pair)}')
+            (_flip_bits if side.discrete else _traverse)(side, i, x[i])
+
+
+def _flip_bits(side: Side, i: int, x: Any) -> None:
+    found = _flips(side, (*side.key, i))
+    code, order = side.codes.sample[i], np.argsort(-found.effect, kind="stable")
+    tiles = [f"<div>{picture(x, 60)}<br>image</div><div>{picture(found.base, 60)}<br>decoded</div>"]
+    for j in order[:TILES]:
+        change = f"{int(code[j])} → {1 - int(code[j])}" if side.latent.family == "bernoulli" else "next class"
+        tiles.append(
+            f"<div>{picture(found.images[j], 60)}<br>{side.layer}[{j}] {change}<br>"
+            f"<b>{found.effect[j]:.1f}</b> px</div>"
+        )
+    st.html(f'{STYLE}<div class="tiles">{"".join(tiles)}</div>')
+    n = len(found.effect)
+    below = "" if found.draws == 1 else f", averaged over {found.draws} draws of the layers below with shared noise"
+    shown = f"the {TILES} largest of {n}" if n > TILES else f"all {n}"
+    half = np.cumsum(found.effect[order]) >= found.effect.sum() / 2
+    st.caption(
+        f"Effect: sum over pixels of the change of E[x|z]{below}; {shown}. {int(half.argmax()) + 1} of {n} units make "
+        "half of the total effect."
+    )
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _flips(_side: Side, key: tuple) -> Any:
+    import torch
+
+    from symeq_core.latents import flips
+
+    code = torch.from_numpy(_side.codes.sample[key[-1]]).reshape(_side.p[_side.layer].event)
+    return flips(_side.p, _side.layer, code)
+
+
+def _traverse(side: Side, i: int, x: Any) -> None:
+    import torch
+
+    from symeq_core.latents import traversals
+
+    values = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+    code = torch.from_numpy(side.codes.mean[i])
+    rows = traversals(side.p, side.layer, code, values)[:10]
+    head = "".join(f"<th>{v:+.0f}</th>" for v in values)
+    lines = [
+        f"<tr><td>{side.layer}[{j}] = {code[j]:.2f}</td>{''.join(f'<td>{picture(r, 46)}</td>' for r in row)}</tr>"
+        for j, row in enumerate(rows)
+    ]
+    st.html(f'{STYLE}<table class="lt"><tr><th>{picture(x, 46)}</th>{head}</tr>{"".join(lines)}</table>')
+    st.caption("Each row sets one unit to the value above (the prior is N(0, 1)) and leaves the others at the mean.")
+
+
+# --- units -------------------------------------------------------------------------------------------------------
+
+
+def what_units_know(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
+    """Mutual information of every unit with image and label, and its aggregated posterior against the prior."""
+    tables = [_units(s, (*s.key, view.codes)) for s in found]
+    top = max(0.7, *(float(t["image"].max()) for t in tables if "image" in t)) if tables else 0.7
+    for column, side, t in zip(st.columns(len(found), gap="large"), found, tables, strict=True):
+        with column:
+            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {pairs.title(side.pair)}')
+            if side.discrete:
+                _discrete(side, t, top)
+            else:
+                _real(side, t)
+
+
+@st.cache_data(max_entries=16, show_spinner="Measuring the units …")
+def _units(_side: Side, key: tuple) -> pd.DataFrame:
+    from symeq_core import latents
+
+    _, _, classes, _, _ = latent.images(_side.pair, _side.n)
+    if not _side.discrete:
+        mean, sd, kl = latents.gaussian_divergence(_side.codes)
+        return pd.DataFrame({"unit": range(len(mean)), "mean": mean, "sd": sd, "kl": kl})
+    prob = latents.units(_side.p, _side.layer, _side.codes.mean)
+    prior = latents.units(_side.p, _side.layer, latents.prior_draws(_side.p, _side.layer, 10 * latent.PRIOR)[1])
+    t = pd.DataFrame({"unit": range(prob.shape[1]), "image": latents.information(prob)})
+    if classes is not None:
+        t["label"] = latents.label_information(prob, classes)
+    t["posterior"], t["prior"] = prob[..., -1].mean(0), prior[..., -1].mean(0)
+    t["error"] = 2 * prob[..., -1].std(0) / math.sqrt(len(prob))
+    t["kl"] = latents.divergence(prob, prior)
+    t = t.sort_values("image", ascending=False, kind="stable").reset_index(drop=True)
+    return t.assign(rank=range(1, len(t) + 1), low=t["posterior"] - t["error"], high=t["posterior"] + t["error"])
+
+
+def _discrete(side: Side, t: pd.DataFrame, top: float) -> None:
+    n, bits = len(side.codes.mean), side.latent.family == "bernoulli"
+    colour, most = pairs.colour(side.pair), len(t) * math.log(2 if bits else side.latent.classes)
+    silent = int((t["image"] < 0.01).sum())
+    st.markdown(
+        f"**{len(t) - silent} of {len(t)}** {'bits' if bits else 'units'} know more than 0.01 nats about the image; "
+        f"all together **{t['image'].sum():.1f} of at most {most:.1f} nats**. Distance from the prior, unit by unit: "
+        f"**{t['kl'].sum():.3f} nats** (n = {n:,}).",
+        help="Sum over units, as if they were independent: joint information is at most this where units repeat each "
+        "other less than they complement each other, so read it as a sum, not as a joint number.",
+    )
+    x = alt.X("rank:O", title="units, most informative first", axis=alt.Axis(labels=False, ticks=False))
+    tip = [alt.Tooltip("unit:O", title=f"unit of {side.layer}")]
+    tip += [alt.Tooltip(f"{k}:Q", title=v, format=".3f") for k, v in _TITLES.items() if k in t]
+    base = alt.Chart(t).encode(x=x, tooltip=tip)
+    scale = alt.Scale(domain=[0, top])
+    bars = base.mark_bar(color=colour).encode(y=alt.Y("image:Q", title="information, nats", scale=scale))
+    layers = [bars]
+    if "label" in t:
+        layers.append(base.mark_tick(color="#e0457b", thickness=3).encode(y=alt.Y("label:Q", scale=scale)))
+    st.altair_chart(alt.layer(*layers).properties(height=170), key=f"information {side.letter}")
+    st.caption(
+        "Bars: I(z_j; x), with the image, at most ln 2 = 0.69 for a bit."
+        + (" Pink: I(z_j; label), with the class." if "label" in t else "")
+    )
+    if not bits:
+        return
+    unit = alt.Scale(domain=[0, 1])
+    rule = base.mark_rule(color=colour).encode(y=alt.Y("low:Q", title="P(z = 1)", scale=unit), y2="high:Q")
+    dot = base.mark_circle(color=colour, size=45, opacity=1).encode(y=alt.Y("posterior:Q", scale=unit))
+    prior = base.mark_tick(color="#7a8599", thickness=2).encode(y=alt.Y("prior:Q", scale=unit))
+    st.altair_chart(alt.layer(prior, rule, dot).properties(height=170), key=f"match {side.letter}")
+    worst = t.loc[t["kl"].idxmax()]
+    st.caption(
+        f"Dots: P(z_j = 1) over the encodings (aggregated posterior), ± 2 s.e.; grey: under the prior. Furthest apart: "
+        f"{side.layer}[{int(worst['unit'])}], {worst['posterior']:.2f} against {worst['prior']:.2f}, "
+        f"KL = {worst['kl']:.3f} nats."
+    )
+
+
+_TITLES = {
+    "image": "I(z; x), nats",
+    "label": "I(z; label), nats",
+    "posterior": "P(z = 1), encodings",
+    "prior": "P(z = 1), prior",
+    "kl": "KL from the prior, nats",
+}
+
+
+def _real(side: Side, t: pd.DataFrame) -> None:
+    n = len(side.codes.mean)
+    lines = "".join(
+        f"| {side.layer}[{r.unit}] | {r.mean:+.3f} | {r.sd:.3f} | {r.kl:.4f} |\n" for r in t.head(30).itertuples()
+    )
+    st.markdown(f"| unit | mean | s.d. | KL from N(0, 1), nats |\n| --- | --- | --- | --- |\n{lines}")
+    st.caption(
+        f"Of the aggregated posterior, E over n = {n:,} test images of q(z|x); KL as if it were normal. The prior has "
+        "mean 0 and s.d. 1."
+    )

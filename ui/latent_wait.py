@@ -1,0 +1,50 @@
+"""UMAP that is not there yet: computed beside the app, with its progress, while PCA is shown."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from symeq_core.store import Entry
+
+from .latent import Side, View
+
+SECONDS = 1.0  # between looks
+
+
+def ready(found: list[Side], view: View) -> View:
+    """The view; with PCA in place of a UMAP that is still to be computed, which is started and shown under way."""
+    if view.kind != "umap":
+        return view
+    from symeq_core import maps
+
+    waiting = []
+    for side in found:
+        spec, folder = maps.Spec(side.layer, view.codes, side.n), Path(side.pair.folder)
+        if maps.found(folder, spec) is not None:
+            continue
+        entry = maps.entry(folder, spec)
+        waiting.append((side.letter, entry))
+        if entry.failure() is None:
+            options = ["--layer", spec.layer, "--codes", spec.codes, "--n", str(spec.n)]
+            entry.launch(["project", str(folder), *options])
+    if not waiting:
+        return view
+    _progress(waiting)
+    return replace(view, kind="pca")
+
+
+@st.fragment(run_every=SECONDS)
+def _progress(waiting: list[tuple[str, Entry]]) -> None:
+    if all(entry.is_done() for _, entry in waiting):
+        st.rerun()
+    for letter, entry in waiting:
+        why = entry.failure()
+        if why and not entry.is_running():
+            st.error(f"The UMAP of {letter} could not be computed: {why}")
+            if st.button("Try again", key=f"again {letter}"):
+                (entry.folder / "failed").unlink(missing_ok=True)
+                st.rerun()
+        elif not entry.is_done():
+            what, done = entry.progress()
+            st.progress(done, f"UMAP of {letter}: {what} … PCA is shown meanwhile.")
