@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from .runs import STATES, Run, fold, parse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POINTS = 600  # of one curve; more can't be told apart on a screen
 Event = dict[str, Any]
 
 
-class Follower:
+class Reader:
     """Reads what was appended to a run's events since the last look."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.events: list[Event] = []
         self._offset = 0
 
     def refresh(self) -> bool:
@@ -27,7 +27,8 @@ class Follower:
             with open(path, "rb") as f:
                 size = f.seek(0, 2)
                 if size < self._offset:
-                    self.events, self._offset = [], 0
+                    self._offset = 0
+                    self._forget()
                 f.seek(self._offset)
                 new = f.read(size - self._offset)
         except OSError:
@@ -35,8 +36,47 @@ class Follower:
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
         found = parse(whole)
-        self.events = fold(self.events, found)
+        self._take(found)
         return bool(found)
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+    def _take(self, new: list[Event]) -> None:
+        raise NotImplementedError
+
+
+class Glance(Reader):
+    """Where a run stands, and none of its events: its latest step, and the state that its events tell of, whether or
+    not a process is alive (None before the first).
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.step: int = 0
+        self.state: str | None = None
+
+    def _take(self, new: list[Event]) -> None:
+        for event in new:
+            self.step = event.get("step", self.step)
+            self.state = STATES.get(event["event"], self.state)
+
+
+class Follower(Reader):
+    """All events of a run that hold."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.events: list[Event] = []
+
+    def _take(self, new: list[Event]) -> None:
+        self.events = fold(self.events, new)
 
     def of(self, kind: str) -> list[Event]:
         """All events of one kind, oldest first."""
@@ -57,11 +97,13 @@ def thinned(events: list[Event], points: int = POINTS) -> list[Event]:
     return events[::stride] + (events[-1:] if (len(events) - 1) % stride else [])
 
 
-def _table(rows: Iterable[tuple[int, float, str, float]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["step", "seconds", "series", "value"])
+def _table(rows: Iterable[tuple], *more: str) -> "pd.DataFrame":
+    import pandas as pd  # only where something is drawn: pages that just look at runs paint without it
+
+    return pd.DataFrame(rows, columns=["step", "seconds", "series", "value", *more])
 
 
-def utilities(events: list[Event], learner: str) -> pd.DataFrame:
+def utilities(events: list[Event], learner: str) -> "pd.DataFrame":
     """Both players' utilities as trained, nats per image: step, seconds, series (L_p, L_q or ELBO), value."""
     return _table(
         (e["step"], e["seconds"], name, value) for e in thinned(events) for name, value in _utility(e, learner).items()
@@ -75,7 +117,7 @@ def _utility(event: Event, learner: str) -> dict[str, float]:
     return {f"L_{player}": value for player, value in event["utility"].items()}
 
 
-def gradient_norms(events: list[Event]) -> pd.DataFrame:
+def gradient_norms(events: list[Event]) -> "pd.DataFrame":
     """Norms of both players' gradients: step, seconds, series (p or q), value."""
     return _table(
         (e["step"], e["seconds"], player, value)
@@ -84,7 +126,7 @@ def gradient_norms(events: list[Event]) -> pd.DataFrame:
     )
 
 
-def probes(events: list[Event]) -> pd.DataFrame:
+def probes(events: list[Event]) -> "pd.DataFrame":
     """L_p, L_q and ELBO of the probe set, nats per image, with standard errors (column stderr)."""
     rows = [
         (e["step"], e["seconds"], name, f["value"], f["stderr"])
@@ -92,7 +134,7 @@ def probes(events: list[Event]) -> pd.DataFrame:
         for name, f in e["figures"].items()
         if f["value"] is not None and f["unit"] == "nats per image"
     ]
-    return pd.DataFrame(rows, columns=["step", "seconds", "series", "value", "stderr"])
+    return _table(rows, "stderr")
 
 
 def time_left(events: list[Event], steps: int) -> float | None:

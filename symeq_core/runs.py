@@ -157,12 +157,8 @@ class Run:
     def state(self) -> str:
         """new, running, paused, stopped, finished, failed, or interrupted (its process died)."""
         running = self.is_running()  # first: what a process says last, it says while it still holds the lock
-        changes = [STATES[e["event"]] for e in self.events() if e["event"] in STATES]
-        if running:
-            return "paused" if changes and changes[-1] == "paused" else "running"
-        if not changes:
-            return "new"
-        return "interrupted" if changes[-1] in ("running", "paused") else changes[-1]
+        told = [STATES[e["event"]] for e in self.events() if e["event"] in STATES]
+        return state_of(running, told[-1] if told else None)
 
     def step(self) -> int:
         """The step that the latest event tells of."""
@@ -228,6 +224,13 @@ class Run:
         for step, path in self.snapshots().items():
             if step > after:
                 _remove(path)
+
+
+def state_of(running: bool, told: str | None) -> str:
+    """The state of a run whose process is alive or not, and whose events tell of this state, if of any."""
+    if running:
+        return "paused" if told == "paused" else "running"
+    return "interrupted" if told in ("running", "paused") else told or "new"
 
 
 def read_config(folder: str | Path) -> Config:

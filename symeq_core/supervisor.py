@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +30,8 @@ from typing import Any, Protocol
 from . import files
 from .config import FIXED, check_live, full_name, override
 from .errors import SymeqError, UsageError
-from .runs import Run, all_runs
+from .follow import Glance
+from .runs import Run, all_runs, state_of
 
 PARALLEL = 2  # runs that train at once in one folder
 IDLE_SECONDS = 900.0  # without work or heartbeat, until the supervisor ends
@@ -126,10 +127,27 @@ def status(root: str | Path, run: str | Path) -> str:
     """One word: queued, starting (until its process has the lock), else the run's state."""
     found = _inside(root, run)
     if not found.is_running():
-        for ticket in _tickets(_home(root)):
-            if _run_of(ticket) == found.folder.name:
-                return "queued" if ticket.suffix == ".json" else "starting"
+        waits = _states_of_tickets(root).get(found.folder.name)
+        if waits:
+            return waits
     return found.state()
+
+
+def statuses(root: str | Path, glances: Iterable[Glance]) -> list[str]:
+    """The same for many runs at once, from a new look at the end of their events."""
+    waiting, found = _states_of_tickets(root), []
+    for glance in glances:
+        running = glance.run.is_running()  # before its events, as in Run.state
+        glance.refresh()
+        waits = None if running else waiting.get(glance.run.folder.name)
+        found.append(waits or state_of(running, glance.state))
+    return found
+
+
+def _states_of_tickets(root: str | Path) -> dict[str, str]:
+    """queued or starting, by folder name."""
+    tickets = [(_run_of(t), "queued" if t.suffix == ".json" else "starting") for t in _tickets(_home(root))]
+    return {name: state for name, state in tickets if name}
 
 
 # --- the folder ------------------------------------------------------------------------------------------------
