@@ -67,7 +67,8 @@ def prior_layers(p: Chain, q: Chain) -> dict[str, Layer]:
     found = {}
     for name in latents_of(p):
         factor, family = p[name], q.explicit()[name].family
-        if isinstance(factor, Factor) and not factor.parents:
+        # the encoder's families have independent units; another family's marginals aren't its scores
+        if isinstance(factor, Factor) and not factor.parents and type(factor.family) is type(family):
             entries = torch.empty(factor.event).numel()
             scores = factor.scores({}, 1)
             found[name] = Layer(family, scores, torch.zeros(entries, entries, device=scores.device))

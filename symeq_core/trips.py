@@ -125,7 +125,7 @@ def _first(p: Chain, x: Tensor, chosen: Tensor, start: str, seed: int) -> Values
     with seeded(derive(seed, "start", start), device):
         if start == "prior":
             return prior_codes(p, len(chosen))
-        return {"x": torch.bernoulli(torch.full((len(chosen), *x.shape[1:]), 0.5, device=device))}
+        return {"x": torch.bernoulli(torch.full((len(chosen), *x.shape[1:]), 0.5, dtype=x.dtype, device=device))}
 
 
 def _walk(p: Chain, q: Chain, first: Values, steps: int, batch: int) -> Iterator[list[Values]]:

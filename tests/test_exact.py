@@ -348,3 +348,52 @@ def test_what_is_too_large_or_continuous_is_refused():
     p, _ = build(ModelConfig(latents="bernoulli:3", x_shape=(1, 28, 28)))
     with pytest.raises(UsageError, match="too many"):
         exact.enumerate_states(p)
+
+
+@pytest.mark.parametrize("name", [*MODELS, *LABELLED])
+def test_codes_enumerated_beside_images_agree_with_the_joint_table(name):
+    kind, latents = (MODELS | LABELLED)[name]
+    p, q = make_pair(kind, latents, label="categorical:1x3" if name in LABELLED else None)
+    s, codes, x = states_of(p), exact.enumerate_codes(p), exact.values_of(p, "x").double()
+    log_p, log_q = exact.log_p_of_codes(p, codes, x), exact.log_q_of_codes(q, codes, x)
+    # p's variables end with x, so that the joint table runs through the codes slowly and through the images fast
+    torch.testing.assert_close(log_p.T.flatten(), exact.log_joint(p, s).detach(), atol=1e-10, rtol=0)
+    torch.testing.assert_close(log_q.T.flatten(), exact.log_joint(q, s).detach(), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gaussian-scale"])
+def test_grey_images_have_exact_posteriors_too(family):
+    """log p(x, z) of every image with every code, as the chain itself computes it one by one."""
+    p, q = make_pair("flat", "bernoulli:3", x_family=family)
+    codes, x = exact.enumerate_codes(p), torch.rand(5, *X, dtype=torch.float64, generator=torch.manual_seed(0))
+    for i in range(5):
+        v = codes | {"x": x[i : i + 1].expand(8, *X)}
+        one = sum(p.log_probs(v).values()).detach()
+        torch.testing.assert_close(exact.log_p_of_codes(p, codes, x)[i], one, atol=1e-10, rtol=1e-10)
+        one = sum(q.log_probs(v).values()).detach()
+        torch.testing.assert_close(exact.log_q_of_codes(q, codes, x)[i], one, atol=1e-10, rtol=1e-10)
+
+
+def test_many_codes_and_images_are_evaluated_in_parts(monkeypatch):
+    p, q = make_pair("ladder", "bernoulli:2 bernoulli:3")
+    codes, x = exact.enumerate_codes(p), exact.values_of(p, "x").double()
+    whole = exact.log_p_of_codes(p, codes, x), exact.log_q_of_codes(q, codes, x)
+    monkeypatch.setattr(exact, "ROWS", 96)
+    torch.testing.assert_close(exact.log_p_of_codes(p, codes, x), whole[0], atol=1e-12, rtol=0)
+    torch.testing.assert_close(exact.log_q_of_codes(q, codes, x), whole[1], atol=1e-12, rtol=0)
+
+
+def test_bits_of_codes_are_counted_and_too_many_refused():
+    def bits(latents, kind="flat", **fields):
+        return exact.code_bits(build(ModelConfig(kind=kind, latents=latents, x_shape=X, hidden=(4,), **fields), 0)[0])
+
+    assert bits("bernoulli:14") == 14
+    assert bits("bernoulli:2 categorical:2x3", "ladder") == pytest.approx(2 + 2 * math.log2(3))
+    assert bits("bernoulli:2", label="categorical:1x8") == 5
+    assert bits("gaussian:1") == bits("bernoulli:8", prior="implicit:few-hot") == math.inf
+    p, _ = build(ModelConfig(latents="bernoulli:15", x_shape=X), 0)
+    with pytest.raises(UsageError, match="15 bits, too many to enumerate: at most 14"):
+        exact.enumerate_codes(p)
+    p, _ = build(ModelConfig(latents="gaussian:2", x_shape=X), 0)
+    with pytest.raises(UsageError, match="not discrete"):
+        exact.enumerate_codes(p)
