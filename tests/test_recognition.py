@@ -1,0 +1,102 @@
+"""Frechet distance in closed form and beside torch-fidelity's; classes counted by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from symeq_core.recognition import Classes, Quality, frechet_distance
+
+
+class ByPixel:
+    """Class = index of the brightest of three pixels; features = pixels."""
+
+    def features(self, x):
+        return x.flatten(1)
+
+    def probabilities(self, x):
+        return x.flatten(1).softmax(1)
+
+
+def images(classes):
+    return torch.nn.functional.one_hot(torch.tensor(classes), 3).float().reshape(-1, 1, 1, 3)
+
+
+def test_the_distance_of_normals_is_the_closed_form():
+    """Samples given the exact moments: N(0, diag(1, 4)) and N((3, 0), diag(9, 1)): 9 + (1 - 3)^2 + (2 - 1)^2 = 14."""
+    g = torch.Generator().manual_seed(0)
+    white = torch.randn(500, 2, generator=g, dtype=torch.float64)
+    white = white - white.mean(0)
+    white = white @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(white.T))).T
+    a, b = white * torch.tensor([1.0, 2.0]), white * torch.tensor([3.0, 1.0]) + torch.tensor([3.0, 0.0])
+    assert frechet_distance(a, b) == pytest.approx(14, abs=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [300, 10])
+def test_it_is_torch_fidelitys(n):
+    """Also with fewer images than features."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    g = torch.Generator().manual_seed(1)
+    a = torch.randn(n, 20, generator=g) @ torch.randn(20, 20, generator=g)
+    b = torch.randn(300, 20, generator=g) + 0.5
+    theirs = fid_statistics_to_metric(*(fid_features_to_statistics(v) for v in (a, b)), verbose=False)
+    assert frechet_distance(a, b) == pytest.approx(next(iter(theirs.values())), rel=1e-3)
+
+
+def test_quality_is_zero_for_the_reference_itself_and_states_its_floor():
+    g = torch.Generator().manual_seed(2)
+    x, other = torch.rand(200, 1, 1, 3, generator=g), torch.rand(300, 1, 1, 3, generator=g)
+    look = Quality(ByPixel(), x, torch.arange(200), None, 0, 64)
+    look.at(0, {}, x)
+    found = look.result()["frechet"]
+    assert found["value"][0] == pytest.approx(0, abs=1e-9)
+    assert found["stderr"][0] > 0
+    assert "two halves of the 200" in found["meaning"]
+    look = Quality(ByPixel(), x, torch.arange(50), other, 0, 64)
+    look.at(0, {}, x[:50])
+    found = look.result()["frechet"]
+    assert found["value"][0] == pytest.approx(found["floor"])
+    assert found["floor"] == pytest.approx(frechet_distance(x[:50].flatten(1), other.flatten(1)), rel=1e-6)
+    assert (found["n_reference"], found["features"]) == (300, 3)
+
+
+def looked(start, origin, *steps):
+    look = Classes(ByPixel(), None if origin is None else torch.tensor(origin), images(origin or [0] * 4), start, 3)
+    for k, classes in zip((0, 1, 10), steps, strict=False):
+        look.at(k, {}, images(classes))
+    return look.result()
+
+
+def test_classes_are_counted_as_by_hand():
+    found = looked("test", [0, 0, 1, 2], [0, 1, 1, 2], [0, 2, 2, 2], [1, 1, 2, 2])
+    assert found["retention"]["value"] == [0.75, 0.5, 0.25]
+    assert found["retention"]["stderr"][1] == pytest.approx(math.sqrt(0.25 / 4))
+    assert found["retention"]["chance"] == pytest.approx([(2 + 2 + 1) / 16, (2 + 0 + 3) / 16, (0 + 2 + 2) / 16])
+    assert found["classes"]["value"] == [1, 1.5, 1.75]
+    shares = np.array([1, 2, 1]) / 4
+    assert found["effective_classes"]["value"][0] == pytest.approx(math.exp(-(shares * np.log(shares)).sum()))
+    assert found["effective_classes"]["value"][2] == pytest.approx(2)
+    assert found["transitions"]["ks"] == [1, 10]
+    assert found["transitions"]["counts"][0] == [[1, 0, 1], [0, 0, 1], [0, 0, 1]]
+    assert found["transitions"]["fraction"][0] == [[0.5, 0, 0.5], [0, 0, 1], [0, 0, 1]]
+
+
+def test_a_class_in_which_no_chain_began_has_no_row():
+    found = looked("test", [0, 0, 0, 0], [0, 1, 1, 2], [0, 2, 2, 2])
+    assert found["transitions"]["fraction"][0] == [[0.25, 0, 0.75], None, None]
+
+
+def test_chains_from_the_prior_begin_in_the_class_they_first_show():
+    found = looked("prior", None, [0, 1, 1, 2], [0, 2, 2, 2])
+    assert found["retention"]["value"] == [1, 0.5]
+
+
+def test_noise_has_no_class_to_keep():
+    found = looked("noise", None, [0, 1, 1, 2])
+    assert found["retention"]["value"] is None
+    assert found["transitions"]["counts"] is None
+    assert "noise" in found["retention"]["reason"]
+    assert found["classes"]["value"] == [1]
