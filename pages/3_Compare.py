@@ -7,7 +7,6 @@ from ui import compare
 from ui.setup import page, warm
 
 root = page("Compare")
-st.markdown("### Compare")
 chosen = compare.choose(root)
 if chosen:
     try:

@@ -45,34 +45,46 @@ def styles(runs: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
     dashes, seen, found = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2]), dict[str, int](), []
     for letter, colour, name in runs:
         k = seen[colour] = seen.get(colour, -1) + 1
-        found.append({"pair": letter, "label": f"{letter} {name}", "colour": colour, "dash": dashes[k]})
+        found.append({"pair": letter, "name": name, "colour": colour, "dash": dashes[k]})
     return pd.DataFrame(found)
 
 
 def compared(data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, height: int = 220) -> None:
     """One series of several runs (columns pair, step, seconds, value and, maybe, stderr), a line each."""
-    shown = data.merge(style[["pair", "label"]], on="pair")
-    domain = list(style["label"])
-    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolSize=300)
+    shown = data.merge(style[["pair", "name"]], on="pair")
+    domain = list(style["pair"])
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
     base = alt.Chart(shown).encode(
         x=alt.X(f"{x}:Q", title=TITLES[x], axis=alt.Axis(tickCount=5, format="~s")),
-        color=alt.Color("label:N", scale=alt.Scale(domain=domain, range=list(style["colour"])), legend=legend),
-        strokeDash=alt.StrokeDash("label:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
+        color=alt.Color("pair:N", scale=alt.Scale(domain=domain, range=list(style["colour"])), legend=legend),
+        strokeDash=alt.StrokeDash("pair:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
     )
-    scale = alt.Scale(zero=False)
+    scale = alt.Scale(domain=_late(shown, x), nice=False)
     tips = [
-        alt.Tooltip("label:N", title="pair"),
+        alt.Tooltip("pair:N"),
+        alt.Tooltip("name:N", title="learner"),
         alt.Tooltip("step:Q", title="iteration", format=","),
         alt.Tooltip("seconds:Q", title="seconds", format=",.1f"),
         alt.Tooltip("value:Q", format=".3f"),
     ]
-    layers = [base.mark_line(strokeWidth=2).encode(y=alt.Y("value:Q", title=y_title, scale=scale), tooltip=tips)]
+    layers = [
+        base.mark_line(strokeWidth=2, clip=True).encode(y=alt.Y("value:Q", title=y_title, scale=scale), tooltip=tips)
+    ]
     if "stderr" in shown:
         tips.append(alt.Tooltip("stderr:Q", title="standard error", format=".3f"))
         band = base.transform_calculate(lo="datum.value - 2*datum.stderr", hi="datum.value + 2*datum.stderr")
-        band = band.mark_area(opacity=0.16).encode(
+        band = band.mark_area(opacity=0.16, clip=True).encode(
             y=alt.Y("lo:Q", title=y_title, scale=scale), y2="hi:Q", strokeDash=alt.StrokeDash()
         )
         layers.insert(0, band)
     layers[-1] = layers[-1].add_params(alt.selection_interval(name="zoom", bind="scales"))
     st.altair_chart(alt.layer(*layers).properties(height=height), key=key, on_select="rerun", selection_mode="zoom")
+
+
+def _late(data: pd.DataFrame, x: str) -> list[float]:
+    """The range of the values, with their errors, after the first twentieth: the start would squeeze all the rest."""
+    late = data[data[x] >= data[x].max() / 20]
+    error = 2 * late["stderr"].fillna(0) if "stderr" in late else 0
+    low, high = (late["value"] - error).min(), (late["value"] + error).max()
+    pad = max((high - low) * 0.05, 1e-3)
+    return [low - pad, high + pad]

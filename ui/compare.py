@@ -64,14 +64,15 @@ class Column(NamedTuple):
 def choose(root: Path) -> list[Column]:
     """Two to four pairs, as many as the URL names, and the buttons that change how many; damaged ones are told."""
     count = 2 + next((k for k, letter in enumerate("cd") if letter not in st.query_params), 2)
+    head = st.container(horizontal=True, vertical_alignment="center")
     chosen = pairs.choose(root, count)
-    with st.container(horizontal=True, gap="small"):
-        if count < 4:
-            label = f"Add a {('third', 'fourth')[count - 2]} pair"
-            st.button(label, icon=":material/add:", key="add", type="tertiary", on_click=_add, args=(root, chosen))
-        if count > 2:
-            letter = pairs.LETTERS[count - 1]
-            st.button(f"Remove {letter}", icon=":material/remove:", key="remove", type="tertiary", on_click=_remove)
+    head.markdown("### Compare")
+    if count > 2:
+        letter = pairs.LETTERS[count - 1]
+        head.button(f"Remove {letter}", icon=":material/remove:", key="remove", type="tertiary", on_click=_remove)
+    if count < 4:
+        label = f"Add a {('third', 'fourth')[count - 2]} pair"
+        head.button(label, icon=":material/add:", key="add", type="tertiary", on_click=_add, args=(root, chosen))
     found = []
     for column in map(Column, pairs.LETTERS, chosen):
         try:
@@ -169,7 +170,7 @@ def _card(row: compare.Row, chosen: Sequence[Column], comparable: bool) -> str:
         f'<div title="{meaning}" style="border:1px solid #8884;border-radius:.5rem;padding:.45rem .8rem;flex:1 1 200px;'
         f'font-variant-numeric:tabular-nums">'
         f'<div style="font-size:.85rem;opacity:.75">{html.escape(row.name)}, {html.escape(row.unit)}</div>'
-        f'<div style="display:flex;gap:1.1rem;flex-wrap:wrap">{"".join(lines)}</div>'
+        f'<div style="display:flex;gap:.1rem 1.1rem;flex-wrap:wrap">{"".join(lines)}</div>'
         f'<div style="font-size:.85rem;opacity:.85">{verdict}</div></div>'
     )
 
@@ -177,11 +178,8 @@ def _card(row: compare.Row, chosen: Sequence[Column], comparable: bool) -> str:
 def _normalisation(found: Sequence[compare.Row]) -> str:
     counts = sorted({c["n"] for r in found for c in r.cells if c and c.get("n")})
     n = " to ".join(f"{k:,}" for k in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
-    what = "Probe set at the end of training" if found[0].group == "last probe" else "Test set"
-    return (
-        f"{what}: n = {n} images; ± is one standard error. Better: by more than twice the standard error of the "
-        "difference, the errors taken as independent. Higher is better for each."
-    )
+    what = "last probe" if found[0].group == "last probe" else "evaluated"
+    return f"n = {n} test images ({what}); ± one standard error. Better: by more than twice that of the difference."
 
 
 # --- pictures along training ---
@@ -201,7 +199,7 @@ def pictures(chosen: Sequence[Column]) -> None:
         label_visibility="collapsed",
         wrap=True,
     )
-    st.caption(ABOUT[kind])
+    st.caption(f"{ABOUT[kind]} {_locked(chosen)}".strip())
     shown, films = [], []
     for column in chosen:
         steps = tuple(column.pair.snapshots())
@@ -216,6 +214,15 @@ def pictures(chosen: Sequence[Column]) -> None:
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
     result = scrubber(key="scrubber", data=data, on_view_change=lambda: None)
     _to_url(result.get("view"))
+
+
+def _locked(chosen: Sequence[Column]) -> str:
+    """What is not the same in all columns."""
+    seeds = {c.letter: c.pair.config().seed for c in chosen}
+    if len(set(seeds.values())) == 1:
+        return ""
+    each = ", ".join(f"{letter}: {seed}" for letter, seed in seeds.items())
+    return f"The seeds differ ({each}), so images and random numbers are not the same in all columns."
 
 
 def _why_not(kind: str, has_snapshots: bool) -> str:
@@ -282,13 +289,17 @@ def curves(chosen: Sequence[Column]) -> None:
     if table.empty:
         st.info("These pairs have no curves: they hold no record of their training.")
         return
-    columns = st.columns(3 if len(panels) == 3 else 2)
-    for k, (name, title, help_text) in enumerate(p for p in panels if (table["series"] == p[0]).any()):
+    panels = [p for p in panels if (table["series"] == p[0]).any()]
+    columns = st.columns(3 if len(panels) == 3 else 2, vertical_alignment="bottom")
+    for k, (name, title, help_text) in enumerate(panels):
         with columns[k % len(columns)]:
             st.markdown(title, help=help_text)
             part = table[table["series"] == name].drop(columns="series")
             charts.compared(part, f"{what} {name} {x}", x, "nats per image", styles)
-    st.caption("Scroll on a curve to zoom, drag to move, double click to see all of it again.")
+    st.caption(
+        "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
+        "move, double click to come back."
+    )
 
 
 def _choice(label: str, options: dict[str, str], key: str) -> str:
@@ -320,10 +331,10 @@ def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) ->
         said = {c.letter: _formula(c.pair, player, name) for c in chosen}
         shown = {a: f for a, f in said.items() if f}
         one = len(set(shown.values())) == 1
-        text = next(iter(shown.values()), "") if one else "; ".join(f"{a}: {f}" for a, f in shown.items())
+        lines = [next(iter(shown.values()))] if one else [f"{a}: {f}" for a, f in shown.items()]
         sizes = sorted({terms.units(c.pair.config().model, name) for c in chosen}) if name != "sum" else []
         many = f"Summed over {' or '.join(f'{k:,}' for k in sizes)} units." if sizes else "The sum of its terms."
-        panels.append((name, f"**{title}** &nbsp; {text}", many))
+        panels.append((name, "  \n".join([f"**{title}**", *lines]), many))
     return panels
 
 

@@ -438,15 +438,15 @@ class Scrubber {
         this.text(ctx, text, c.x + wide / 2, HEAD - 13, "center", isData ? this.ink + "aa" : this.colour(c.g), 12, !isData);
       }
     }
-    if (!m.stacked && m.slot[0] > 24) this.sequence(ctx, m);
+    this.sequence(ctx, m);
   }
 
-  sequence(ctx, m) {
-    if (!this.h.sequence.length || m.slot[0] < 40) return;
+  sequence(ctx, m) { // what the images of a sequence are, above the first line
+    if (!this.h.sequence.length || m.slot[0] < 36) return;
+    const top = this.spots.find((c) => !("data" in c.g)).y;
     for (const c of this.spots) {
-      if (c.first && !("data" in c.g) && c.tile && c.tile !== (m.tilesOf(c.g) >> 1)) {
-        this.text(ctx, this.h.sequence[c.tile], c.x + m.slot[0] / 2, HEAD - 13, "center", this.ink + "77", 10);
-      }
+      if ("data" in c.g || c.y !== top || (!m.stacked && c.tile === m.tilesOf(c.g) >> 1)) continue;
+      this.text(ctx, this.h.sequence[c.tile], c.x + m.slot[0] / 2, HEAD - 13, "center", this.ink + "88", 10);
     }
   }
 
