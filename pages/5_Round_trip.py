@@ -2,16 +2,21 @@
 
 import streamlit as st
 
-from ui import pairs, trip
+from ui import pairs, trip, tripfigures
 from ui.setup import page, warm
 
 root = page("Round trip")
-st.markdown("### Round trip")
-st.caption(
-    "The encoder turns an image into a code, the decoder turns the code into an image, and so on, up to 1,000 times. "
-    "Do the two agree, it goes on among images of its kind; do they not, it wanders off."
+st.markdown(
+    "### Round trip",
+    help="The encoder turns an image into a code, the decoder turns the code into an image, and so on. The chain "
+    "always goes on from sampled codes and pixels; what is shown is the sample, or the mean it was drawn from.",
 )
 a, b = pairs.choose(root)
 start = trip.choose((a, b))
-trip.films((a, b), start)
+begin = tripfigures.start_of(start.kind)
+known = tripfigures.found((a, b), begin)
+tripfigures.sentence(known)
+trip.films((a, b), start, known)
+tripfigures.show((a, b), begin, known)
+tripfigures.limiting((a, b))
 warm(root)

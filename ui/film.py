@@ -59,8 +59,8 @@ class Reel:
         }
 
 
-def show(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str) -> None:
-    """The film of these pairs; names: {name, title, colour} of each; identity: changes with what is shown."""
+def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) -> None:
+    """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown."""
     for reel in reels:
         reel.payload(AT_ONCE)
     done = all(reel.film.done for reel in reels)
@@ -69,7 +69,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str) 
         st.fragment(_film, run_every=None if done else EVERY)(reels, names, identity, done)
 
 
-def _film(reels: Sequence[Reel], names: Sequence[dict[str, str]], identity: str, was_done: bool) -> None:
+def _film(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, was_done: bool) -> None:
     sent = [reel.payload(seconds=0 if was_done else SECONDS / len(reels)) for reel in reels]
     k = st.query_params.get("k", "")
     shown = st.query_params.get("show")

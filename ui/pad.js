@@ -3,9 +3,10 @@ const pads = new WeakMap();
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const STEPS = 512, SIZE = 400, PEN = 0.085;
 const TEMPLATE = `
-  <div><canvas class="draw" width="${SIZE}" height="${SIZE}" role="img" aria-label="Draw a digit here"></canvas>
-    <div class="tools"><button class="clear">Clear</button><button class="undo">Undo stroke</button></div></div>
-  <div class="seen"></div><div class="hint"></div>`;
+  <canvas class="draw" width="${SIZE}" height="${SIZE}" role="img" aria-label="Draw a digit here"></canvas>
+  <div class="seen"></div>
+  <div class="side"><div class="hint"></div>
+    <div class="tools"><button class="clear">Clear</button><button class="undo">Undo stroke</button></div></div>`;
 
 function simplified(points, tolerance = 0.006) { // Ramer, Douglas, Peucker
   if (points.length < 3) return points;

@@ -124,24 +124,32 @@ def drawn(pair: Pair, code: str) -> Any:
     return clean(grey.expand(1, channels, height, width), config.data)
 
 
-def films(both: Sequence[Pair], start: Start) -> None:
-    """The films of A and B; a pair that can't be shown is told in one sentence."""
+def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
+    """The films of A and B, with the distances in `known`; a pair that can't be shown is told in one sentence."""
     if start.kind == "draw" and not start.code:
         return
-    reels, names = [], []
+    reels: list[film.Reel] = []
+    names: list[dict[str, Any]] = []
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         try:
             reels.append(_reel(pair, pair.stamp(), start))
-            names.append({"name": letter, "title": label(pair), "colour": pairs.colour(pair)})
+            title = words.LEARNERS[pair.config().learner.name]
+            names.append(
+                {"name": letter, "title": title, "colour": pairs.colour(pair), "frechet": _frechet(known, letter)}
+            )
         except SymeqError as e:
             st.error(f"{letter}: {e}")
     if reels:
         film.show(reels, names, repr((start, [p.stamp() for p in both])))
 
 
-def label(pair: Pair) -> str:
-    """What learned it."""
-    return words.LEARNERS[pair.config().learner.name]
+def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
+    """What the film says of the distance from the data at its step."""
+    s = known.get(letter)
+    if s is None or not s["frechet"]["value"]:
+        return None
+    meaning = f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f}."
+    return {"ks": s["ks"], "value": s["frechet"]["value"], "meaning": meaning}
 
 
 @st.cache_resource(max_entries=24, show_spinner="Starting the chains …")

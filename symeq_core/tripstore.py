@@ -1,0 +1,104 @@
+"""Statistics of a pair's chains, and pictures of where they end: looked up, or computed once and kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .errors import SymeqError
+from .gallery import Pair
+from .runs import read_config
+from .store import Entry, content
+
+STARTS = ("test", "prior", "noise")
+PICTURES = ("samples.png", "limiting.png")
+IMAGES = 64  # in a picture
+SEED = 0
+VERSION = 1  # of what is computed
+
+Progress = Callable[[str, float], object]
+
+
+def entry(folder: Path, start: str = "test") -> Entry:
+    """Where the statistics of chains from this kind of start are kept; SymeqError where the folder holds no pair."""
+    return Entry(
+        "chain", {"pair": content(folder), "start": start, "classifier": _classifier(folder), "version": VERSION}
+    )
+
+
+def _classifier(folder: Path) -> str | None:
+    """Which classifier would be asked, by the time of change of its file; without loading it."""
+    from .extractors import folder_of
+
+    try:
+        path = folder_of(read_config(folder).data) / "extractor.safetensors"
+        return str(path.stat().st_mtime_ns) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def found(pair: Pair, start: str = "test") -> dict[str, Any] | None:
+    """What `chain_statistics` found, as it came with these very weights or was computed here; None where neither is."""
+    beside = pair.metrics() if start == "test" else None
+    if beside and isinstance(beside.get("chain"), dict) and beside.get("content") == content(pair.folder):
+        return beside["chain"]
+    stored = entry(pair.folder, start)
+    return files.read_json(stored.json, limit=4 << 20) if stored.is_done() else None
+
+
+def pictures(pair: Pair) -> dict[str, Path]:
+    """Pictures of random codes and of limiting images by name, as far as there are any: of the last snapshot, or as
+    computed with statistics."""
+    places = [*list(pair.snapshots().values())[-1:], *(entry(pair.folder, start).folder for start in STARTS)]
+    known = {name: next((f / name for f in places if (f / name).is_file()), None) for name in PICTURES}
+    return {name: path for name, path in known.items() if path}
+
+
+def compute(folder: Path, start: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+    """What `found` looks up, computed where it isn't there; about a minute for MNIST, seconds for digits."""
+    stored = entry(folder, start)
+    with stored.computing() as tell:
+
+        def both(what: str, done: float) -> None:
+            tell(what, done)
+            if progress:
+                progress(what, done)
+
+        if not stored.is_done():  # by another process meanwhile
+            files.write_json(stored.json, _compute(folder, start, stored.folder, both))
+    return files.read_json(stored.json, limit=4 << 20)
+
+
+def _compute(folder: Path, start: str, out: Path, tell: Progress) -> dict[str, Any]:
+    from .checkpoints import load
+    from .datasets import load_data
+    from .extractors import extractor
+    from .sources import clean
+    from .trips import chain_statistics
+
+    tell("loading", 0.0)
+    p, q = load(folder)
+    data = read_config(folder).data
+    test = load_data(data).test
+    try:
+        known = extractor(data)
+    except SymeqError:
+        known = None
+    x = clean(test.images, data)
+    result = chain_statistics(
+        p, q, x, test.labels, known, seed=SEED, start=start, progress=lambda what, done: tell(what, 0.9 * done)
+    )
+    tell("pictures", 0.9)
+    _draw(p, q, out)
+    return result
+
+
+def _draw(p: Any, q: Any, out: Path) -> None:
+    """Pictures of random codes and of limiting images."""
+    from . import chains, figures
+    from .seeds import derive, seeded
+    from .sheets import png
+
+    with seeded(derive(SEED, "pictures")):
+        files.write(out / "samples.png", png(figures.grid(chains.decoded_prior(p, IMAGES), 8)))
+        files.write(out / "limiting.png", png(figures.grid(chains.limiting(p, q, IMAGES), 8)))

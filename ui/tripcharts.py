@@ -1,0 +1,91 @@
+"""Curves of chains against k, and matrices of classes, A and B together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from symeq_core import curves
+from symeq_core.curves import Curve
+
+HEIGHT = 190
+TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+Style = dict[str, str]  # colour by pair's letter
+
+
+def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
+    """One curve with its band, its dashed level and, in the title's tooltip, its meaning; or why there is none."""
+    n = " and ".join(dict.fromkeys(f"{s['n']:,}" for s in found.values()))
+    st.markdown(f"**{what.title}**", help=f"{curves.meaning(what, found)} (n = {n} chains; band: ± 2 standard errors)")
+    for pair, why in curves.reasons(what, found).items():
+        st.caption(f"{pair}: not known, as {why}.")
+    rows = curves.points(what, found)
+    if rows:
+        st.altair_chart(_chart(what, rows, curves.levels(what, found), style), key=f"curve {what.group}")
+
+
+def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> alt.LayerChart:
+    ticks = [t for t in TICKS if t <= max(r["k"] for r in rows)]
+    x = alt.X(
+        "k:Q",
+        title="round trips k",
+        scale=alt.Scale(type="symlog", constant=1, domain=[0, ticks[-1]], nice=False),
+        axis=alt.Axis(values=[t for t in ticks if t in (0, 1, 10, 100, 1000)], format=",d", grid=False),
+    )
+    y_title = what.unit + (f" (dashed: {what.line})" if what.line else "")
+    letters = sorted({r["pair"] for r in rows})
+    colours = [style[k] for k in letters]
+    same = len(set(colours)) < len(colours)
+    colour = alt.Color("pair:N", scale=alt.Scale(domain=letters, range=colours), legend=None)
+    base = alt.Chart(pd.DataFrame(rows)).encode(x=x, color=colour)
+    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
+    tooltip = [
+        alt.Tooltip("pair:N"),
+        alt.Tooltip("k:Q", format=","),
+        alt.Tooltip("value:Q", format=".3f"),
+        alt.Tooltip("low:Q", format=".3f", title="- 2 s.e."),
+        alt.Tooltip("high:Q", format=".3f", title="+ 2 s.e."),
+        alt.Tooltip("n:Q", format=",", title="chains"),
+    ]
+    dash = alt.StrokeDash("pair:N", scale=alt.Scale(domain=letters, range=[[1, 0], [8, 3]]), legend=None)
+    line = base.mark_line(strokeWidth=2.5).encode(y=y, **({"strokeDash": dash} if same else {}))
+    parts: list[Any] = [
+        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
+        line,
+        base.mark_circle(size=45, opacity=1).encode(y=y, tooltip=tooltip),
+    ]
+    last = base.transform_filter(alt.datum.k == max(r["k"] for r in rows))
+    parts.append(last.mark_text(align="left", dx=7, fontWeight="bold", fontSize=13).encode(y=y, text="pair:N"))
+    if levels:
+        level = alt.Chart(pd.DataFrame(levels)).encode(x=x, color=colour, y=alt.Y("value:Q", title=y_title))
+        parts.insert(0, level.mark_line(strokeDash=[3, 3], strokeWidth=1.5, opacity=0.8))
+    return alt.layer(*parts).properties(height=HEIGHT, padding={"right": 18, "left": 2, "top": 6, "bottom": 2})
+
+
+def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> None:
+    """From which class to which, after k round trips; or why that isn't known."""
+    rows = curves.matrix(s, k, names)
+    if not rows:
+        reason = (s.get("transitions") or {}).get("reason")
+        st.caption(f"Not known: {reason}." if reason else f"Not measured at k = {k:,}.")
+        return
+    data = pd.DataFrame(rows).assign(percent=lambda d: (100 * d["fraction"]).round().astype(int))
+    order = list(dict.fromkeys(data["from"]))
+    base = alt.Chart(data).encode(
+        x=alt.X("to:N", title=f"class at k = {k:,}", axis=alt.Axis(orient="top", labelAngle=0), sort=None),
+        y=alt.Y("from:N", title="class at the start", sort=order),
+        tooltip=[
+            alt.Tooltip("from:N", title="started as"),
+            alt.Tooltip("to:N", title="now"),
+            alt.Tooltip("percent:Q", title="% of them"),
+            alt.Tooltip("count:Q", title="chains"),
+            alt.Tooltip("started:Q", title="of"),
+        ],
+    )
+    fill = alt.Color("fraction:Q", scale=alt.Scale(domain=[0, 1], range=["#8881", colour]), legend=None)
+    text = base.transform_filter(alt.datum.percent >= 5).mark_text(fontSize=11)
+    strong = alt.condition(alt.datum.fraction > 0.5, alt.value("#fff"), alt.value("#7a8599"))
+    chart = alt.layer(base.mark_rect(cornerRadius=3).encode(color=fill), text.encode(text="percent:Q", color=strong))
+    st.altair_chart(chart.properties(height=330), key=key)

@@ -1,0 +1,191 @@
+"""What many chains of A and B show: the sentence, the curves, the matrices, the limiting distribution."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from symeq_core import curves, tripstore, verdict
+from symeq_core.errors import SymeqError
+from symeq_core.gallery import Pair
+
+from . import pairs, theme, words
+
+STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
+FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
+Found = dict[str, dict[str, Any]]  # statistics by letter
+
+
+def start_of(kind: str) -> str:
+    """Which statistics belong to a start of the film."""
+    return STARTS.get(kind, "test")
+
+
+def found(both: Sequence[Pair], start: str) -> Found:
+    """The statistics that are known, by letter; what is damaged is told."""
+    known: Found = {}
+    for letter, pair in zip(pairs.LETTERS, both, strict=False):
+        try:
+            s = tripstore.found(pair, start)
+        except SymeqError as e:
+            st.error(f"{letter}: {e}")
+            continue
+        if s is not None:
+            known[letter] = s
+    return known
+
+
+def sentence(known: Found) -> None:
+    """The sum of it, from the numbers."""
+    text = verdict.summary(known.get("A"), known.get("B"))
+    if text:
+        st.markdown(f"**{text}**")
+
+
+def show(both: Sequence[Pair], start: str, known: Found) -> None:
+    """Curves and matrices of what is known, and the way to what isn't."""
+    st.markdown(f"#### What {FROM[start]} become, over many chains")
+    missing = [(k, p) for k, p in zip(pairs.LETTERS, both, strict=False) if k not in known]
+    if missing:
+        _measure(missing, start)
+    if not known:
+        return
+    style = {k: _colour(p) for k, p in zip(pairs.LETTERS, both, strict=False)}
+    _legend(both, known)
+    for row in (curves.CURVES[:3], curves.CURVES[3:]):
+        for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
+            with column:
+                _curve(what, known, style)
+    with st.expander("Two more curves"):
+        for column, what in zip(st.columns(2, gap="medium"), curves.MORE, strict=True):
+            with column:
+                _curve(what, known, style)
+    _matrices(both, known, style)
+
+
+def _curve(what: curves.Curve, known: Found, style: dict[str, str]) -> None:
+    from .tripcharts import curve
+
+    curve(what, known, style)
+
+
+def _colour(pair: Pair) -> str:
+    try:
+        return pairs.colour(pair)
+    except SymeqError:
+        return theme.NEUTRAL
+
+
+def _legend(both: Sequence[Pair], known: Found) -> None:
+    badges = []
+    for letter, pair in zip(pairs.LETTERS, both, strict=False):
+        if letter in known:
+            s = known[letter]
+            text = f"{letter} {words.LEARNERS[pair.config().learner.name]}: {s['n']:,} chains, seed {s['seed']}"
+            badges.append(theme.badge(text, pairs.colour(pair)))
+    st.html(theme.row(badges))
+
+
+def _measure(missing: Sequence[tuple[str, Pair]], start: str) -> None:
+    """A button that starts the measuring, and its progress while it goes on."""
+    entries = []
+    for letter, pair in missing:
+        try:
+            entries.append((letter, pair, tripstore.entry(pair.folder, start)))
+        except SymeqError as e:
+            st.error(f"{letter}: {e}")
+    running = [e for e in entries if e[2].is_running()]
+    if running:
+        st.fragment(_progress, run_every=1.0)(running)
+    for letter, _, entry in entries:
+        if entry not in [e for *_, e in running] and (why := entry.failure()):
+            st.error(f"{letter} could not be measured: {why}")
+    idle = [e for e in entries if e not in running]
+    if idle:
+        which = " and ".join(letter for letter, *_ in idle)
+        if st.button(f"Measure {which}", icon=":material/query_stats:", key="measure", help=MEASURE):
+            for _, pair, entry in idle:
+                entry.launch(["chain", str(pair.folder.resolve()), "--start", start])
+            st.rerun()
+
+
+MEASURE = (
+    "Up to 1,000 chains of 1,000 round trips for each pair, in a process of its own: seconds for digits, about a "
+    "minute for MNIST. The result is kept."
+)
+
+
+def _progress(running: Sequence[tuple[str, Pair, Any]]) -> None:
+    for letter, _, entry in running:
+        what, done = entry.progress()
+        st.progress(done, f"{letter}: {what} …")
+    if not all(entry.is_running() for *_, entry in running):
+        st.rerun()
+
+
+def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None:
+    from .trip import class_names
+    from .tripcharts import matrix
+
+    steps = curves.steps(known)
+    if not steps:
+        return
+    st.markdown(
+        "**Which class becomes which**",
+        help="Each row: chains that began in this class. Each column: the class they are in after k round trips, in "
+        "percent of the row (5 % and more are written). A chain that stays is on the diagonal.",
+    )
+    k = st.segmented_control(
+        "Round trips k",
+        steps,
+        default=steps[0],
+        format_func=lambda n: f"k = {n:,}",
+        required=True,
+        key="mk",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    for column, (letter, pair) in zip(st.columns(2, gap="medium"), zip(pairs.LETTERS, both, strict=False), strict=True):
+        with column:
+            if letter in known:
+                st.html(
+                    theme.row([theme.badge(f"{letter} {words.LEARNERS[pair.config().learner.name]}", style[letter])])
+                )
+                matrix(known[letter], k, style[letter], class_names(pair), f"matrix {letter}")
+
+
+def limiting(both: Sequence[Pair]) -> None:
+    """Data, random codes and the limiting distribution side by side."""
+    st.markdown(
+        "#### Where it ends",
+        help="Limiting images: 1,000 round trips from pixel noise, then the mean of x. Were encoder and decoder "
+        "conditionals of one joint distribution, limiting images, random codes and data would look alike.",
+    )
+    columns = st.columns(5, gap="small")
+    with columns[0]:
+        st.caption("Real test images")
+        try:
+            st.image(_data(both[0], both[0].config().data), width="stretch", alt="Test images")
+        except SymeqError as e:
+            st.caption(str(e))
+    for (letter, pair), place in zip(zip(pairs.LETTERS, both, strict=False), (columns[1:3], columns[3:5]), strict=True):
+        try:
+            there = tripstore.pictures(pair)
+        except SymeqError:
+            continue
+        titles = ("random codes", "limiting images")
+        for column, name, title in zip(place, tripstore.PICTURES, titles, strict=True):
+            with column:
+                st.html(theme.badge(f"{letter} {title}", _colour(pair)))
+                if name in there:
+                    st.image(there[name].read_bytes(), width="stretch", alt=f"{title} of {letter}")
+                else:
+                    st.caption("Not there yet: measure the chains above.")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _data(_pair: Pair, config: Any) -> bytes:
+    from symeq_core.figures import grid
+    from symeq_core.sheets import png
+
+    return png(grid(pairs.test_images(_pair)[0][: tripstore.IMAGES], 8))
