@@ -291,7 +291,7 @@ class Worker:
         self.early = []
 
     def _do_pause(self, command: dict[str, Any]) -> None:
-        self.single.clear()
+        self.single = deque(k for k in self.single if k[1] == 1)  # ends a long walk; single steps asked for are taken
         if not self.paused or self.trainer.pending:
             self._save()
         if not self.paused:

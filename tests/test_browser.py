@@ -1,10 +1,14 @@
 """The real app in a real browser, with real training processes."""
 
+import io
 import os
 import re
 import signal
+import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from symeq_core import supervisor
 from symeq_core.runs import Run
@@ -94,23 +98,135 @@ def test_the_training_process_may_die_and_is_resumed(app, page):
     stopped(page, run)
 
 
-def test_zoom_survives_the_next_update(app, page):
+def test_presses_in_quick_succession_are_all_carried_out_in_their_order(app, page):
+    """Eleven presses, none waiting for an answer of the page to the one before."""
+    run = started(page, app, seed=4)
+    seen = len(run.events())
+    names = [
+        "Pause",
+        *["Step decoder p"] * 4,
+        *["Step encoder q"] * 2,
+        "Step both",
+        "Pause",
+        "Step both",
+        "Step encoder q",
+    ]
+    places = {name: page.get_by_role("button", name=name, exact=True) for name in set(names)}
+    for name in names:
+        places[name].click(no_wait_after=True)
+    wanted = [{"Step decoder p": ["p"], "Step encoder q": ["q"], "Step both": ["p", "q"]}.get(k) for k in names]
+
+    def steps():
+        return [e["players"] for e in run.events()[seen:] if e["event"] == "step"]
+
+    wait(lambda: len(steps()) >= 9, "all steps are taken")
+    assert steps() == [k for k in wanted if k]
+    assert run.state() == "paused"
+    begin = next(e["step"] for e in run.events()[seen:] if e["event"] == "paused")
+    wait(lambda: run.step() == begin + 9, "each step was an iteration")
+    at = begin + 9
+    wait(lambda: iteration(page) == at, "the page shows the last of them")
+    before = {e["do"]: e["x"] for e in places_of(page)}
+    press(page, "Resume")
+    wait(lambda: run.step() > at, "it goes on")
+    stopped(page, run)
+    page.get_by_text("stopped", exact=True).wait_for()
+    after = {e["do"]: e["x"] for e in places_of(page)}
+    assert before == after, "no button moved while the run went from paused to stopped"
+
+
+def places_of(page):
+    return page.locator("button[data-do]").evaluate_all(
+        "all => all.map(b => ({do: b.dataset.do, x: Math.round(b.getBoundingClientRect().x)}))"
+    )
+
+
+# The domain of x in the Vega view of the chart of this number, from the scales its marks were drawn by.
+DOMAIN = """k => {
+  const chart = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')][k];
+  for (const e of chart.querySelectorAll('svg *'))
+    if (e.__data__?.context?.scales?.x) return [...e.__data__.context.scales.x.value.domain()];
+}"""
+
+
+def test_zoom_survives_updates_of_the_curve(app, page):
     run = started(page, app, seed=3)
     chart = page.locator("[data-testid=stVegaLiteChart]").nth(1)
-    wait(lambda: iteration(page) > 3000, "some curve to zoom into")
-    canvas = chart.locator("canvas, svg").first
-    axis = "() => [...document.querySelectorAll('[data-testid=stVegaLiteChart]')][1].outerHTML.length"
-    before = canvas.bounding_box()
-    page.mouse.move(before["x"] + before["width"] * 0.6, before["y"] + before["height"] * 0.5)
-    element = canvas.element_handle()
+    wait(lambda: iteration(page) > 1000, "some curve to zoom into")
+    box = chart.locator("svg.marks").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     for _ in range(4):
         page.mouse.wheel(0, -300)
         page.wait_for_timeout(150)
+    low, high = page.evaluate(DOMAIN, 1)
     at = iteration(page)
+    assert 0 < high - low < 0.7 * at, "it shows a part of the curve"
     wait(lambda: iteration(page) > at + 500, "updates after the zoom")
-    assert element.evaluate("e => e.isConnected"), "the chart was not made anew"
-    assert page.evaluate(axis)
+    page.wait_for_timeout(1500)
+    assert page.evaluate(DOMAIN, 1) == pytest.approx([low, high], rel=1e-6)
+    page.mouse.dblclick(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    wait(lambda: page.evaluate(DOMAIN, 1)[1] > at + 500, "a double click shows all of it, also what is new")
     stopped(page, run)
+
+
+def pictures():
+    """A zip of 24 images of two kinds, as a person might have it."""
+    buffer, random = io.BytesIO(), np.random.default_rng(0)
+    with zipfile.ZipFile(buffer, "w") as z:
+        for k in range(24):
+            pixels = np.zeros((20, 20, 3), dtype=np.uint8)
+            pixels[5:15, 5:15] = random.integers(100, 256, 3)
+            image = io.BytesIO()
+            Image.fromarray(pixels if k % 2 else 255 - pixels).save(image, "PNG")
+            z.writestr(f"shapes/{'dark' if k % 2 else 'light'}/{k}.png", image.getvalue())
+    return buffer.getvalue()
+
+
+def test_own_images_are_uploaded_and_trained_on(app, page):
+    page.goto(app.url("/Train?data=Own+images&side=12&colour=Colour&steps=1000000"))
+    settled(page)
+    page.locator("input[type=file]").set_input_files(
+        {"name": "shapes.zip", "mimeType": "application/zip", "buffer": pictures()}
+    )
+    page.get_by_text("24 images with 2 labels (dark, light)").wait_for()
+    page.wait_for_url("**images=shapes-*")
+    page.get_by_role("button", name="Start training: Symmetric game on Own images").click()
+    page.wait_for_url("**run=*")
+    run = Run.open(app.runs / page.url.split("run=")[1].split("&")[0])
+    assert (run.config().data.channels, run.config().data.size) == (3, 12)
+    page.locator("[data-testid=stVegaLiteChart]").first.wait_for()
+    at = iteration(page)
+    wait(lambda: iteration(page) > at, "the curve grows")
+    stopped(page, run)
+
+
+def test_the_list_of_runs_follows_without_disturbing_who_types(app, page):
+    run = started(page, app, seed=5)
+    page.goto(app.url("/Runs"))
+    settled(page)
+    row = page.locator("[class*='st-key-row-']").filter(has_text=run.folder.name)
+
+    def shown():
+        return int(re.search(r"([\d,]+) / 1,000,000", row.inner_text())[1].replace(",", ""))
+
+    first = shown()
+    wait(lambda: shown() > first, "the step grows on the page")
+    run.send("stop")
+    row.get_by_text("stopped", exact=True).wait_for()
+    row.get_by_role("button").last.click()
+    name = page.get_by_label("Name", exact=True)
+    name.click()
+    name.press("End")
+    name.press_sequentially(" mine")
+    at = page.evaluate("performance.now()")
+    other = Run.create(app.runs / "made-elsewhere", run.config())
+    page.get_by_text("made-elsewhere", exact=True).wait_for()
+    page.wait_for_timeout(max(0, 3000 - (page.evaluate("performance.now()") - at)))
+    assert name.input_value() == f"{run.config().name} mine"
+    name.press("Enter")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    wait(lambda: run.config().name.endswith(" mine"), "it has the new name")
+    assert not other.config().name.endswith(" mine")
 
 
 def test_a_third_run_waits_in_a_queue_that_is_shown(app, page):
@@ -123,7 +239,7 @@ def test_a_third_run_waits_in_a_queue_that_is_shown(app, page):
     assert supervisor.queue(app.runs) == [third]
     runs[0].send("stop")
     wait(Run.open(app.runs / third).is_running, "the third starts")
-    page.get_by_role("button", name="Pause", exact=True).wait_for()
+    page.locator("button[data-do=pause]:enabled").wait_for()
     for run in (runs[1], Run.open(app.runs / third)):
         run.send("stop")
         wait(lambda run=run: not run.is_running(), "it stops")

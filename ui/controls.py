@@ -115,7 +115,7 @@ def _told(carry_out: Callable[[], object]) -> None:
     try:
         carry_out()
     except SymeqError as e:
-        st.toast(str(e), icon=":material/error:")
+        st.toast(str(e), icon=":material/error:", duration="long")
 
 
 def _await(follower: follow.Follower) -> None:
