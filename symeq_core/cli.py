@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .config import Config, override, parse_settings, to_dict
+from . import report
+from .config import override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED
 from .presets import PRESETS, gallery_presets, preset
-from .runs import Run, all_runs, new_folder, read_config, runs_root
+from .runs import Run, all_runs, new_folder, runs_root
 
 VARIANTS = ("mnist-ladder", "mnist-reverse", "fmnist-ladder")
 
@@ -66,7 +67,7 @@ def _train(o: argparse.Namespace) -> int:
             raise UsageError("--preset and --out are for a new run; a run folder is resumed as it is.")
         if not o.run_folder.exists() and str(o.run_folder) in PRESETS:
             raise UsageError(f"{o.run_folder} is a preset: train it with --preset {o.run_folder}.")
-        run = Run.open(_folder(o.run_folder))
+        run = Run.open(report.folder_of(o.run_folder))
     else:
         run, changes = _started(o, changes), {}
     from .worker import Worker
@@ -193,64 +194,12 @@ def _summary(run: Run, end: str) -> str:
 # --- evaluate, sample ------------------------------------------------------------------------------------------
 
 
-def _loaded(target: Path, device: str) -> tuple[Any, Any, Config, int | None]:
-    from .checkpoints import load, saved_step
-    from .trainer import device_of, set_threads
-
-    set_threads(0)
-    folder = _folder(target)
-    return *load(folder, device_of(device)), read_config(folder), saved_step(folder)
-
-
-def _folder(given: Path) -> Path:
-    """The folder itself or, as `runs` lists them, the run of that name."""
-    named = runs_root() / given
-    return named if not given.exists() and named.is_dir() else given
-
-
-def _test_images(config: Config) -> str:
-    return "test images" if config.data.split == "train" else "test images, also trained on,"
-
-
 def _evaluate(o: argparse.Namespace) -> int:
-    from tqdm import tqdm
+    return report.evaluate(o)
 
-    from .datasets import load_data
-    from .metrics import utilities
-    from .sources import clean
 
-    if o.limit is not None and o.limit < 2:
-        raise UsageError(f"--limit {o.limit} leaves no uncertainty to state: use at least 2 images.")
-    p, q, config, step = _loaded(o.target, o.device)
-    test = load_data(config.data).test
-    x = clean(test.images[: o.limit], config.data)
-    labels = None if test.labels is None else test.labels[: o.limit]
-    with tqdm(total=len(x), unit="image", disable=None, leave=False) as bar:
-        figures = utilities(p, q, x, labels, seed=o.seed, progress=bar.update)
-    if o.json:
-        print(
-            json.dumps(
-                {
-                    "target": str(o.target),
-                    "name": config.name,
-                    "seed": o.seed,
-                    "step": step,
-                    "split": config.data.split,
-                    "figures": figures,
-                },
-                indent=2,
-            )
-        )
-        return 0
-    at = "" if step is None else f" at step {step:,}"
-    print(f"{config.name}{at}: {len(x):,} {_test_images(config)} of {config.data.name}, seed {o.seed}")
-    for name, f in figures.items():
-        if f["value"] is None:
-            print(f"  {name:<15} {f['reason']}")
-        else:
-            error = "" if f["stderr"] is None else f" ± {f['stderr']:.3f}"
-            print(f"  {name:<15} {f['value']:10.3f}{error} {f['unit']} (mean ± s.e., n = {f['n']:,})")
-    return 0
+def _train_extractor(o: argparse.Namespace) -> int:
+    return report.train_extractor(o)
 
 
 def _sample(o: argparse.Namespace) -> int:
@@ -266,7 +215,7 @@ def _sample(o: argparse.Namespace) -> int:
         raise UsageError("--n is from 1 to 1,024 and --chain from 1 to 100,000.")
     if o.out.suffix.lower() != ".png":
         raise UsageError(f"{o.out} does not end in .png: name a PNG file.")
-    p, q, config, step = _loaded(o.target, o.device)
+    p, q, config, step = report.loaded(o.target, o.device)
     test = load_data(config.data).test.images[: o.n]
     x = clean(test, config.data).to(next(p.parameters()).device)
     torch.manual_seed(o.seed)
@@ -274,7 +223,7 @@ def _sample(o: argparse.Namespace) -> int:
     pairs = torch.cat((x, chains.reconstruct(p, q, x)), 3)
     boards = [
         ("Random codes:\nz from the prior, mean of x", grid(chains.decoded_prior(p, o.n), columns)),
-        (f"{_test_images(config).capitalize()},\neach beside its reconstruction", grid(pairs, columns)),
+        (f"{report.test_images(config).capitalize()},\neach beside its reconstruction", grid(pairs, columns)),
         (
             f"Limiting samples: {o.chain:,} round trips\nfrom noise, mean of x",
             grid(chains.limiting(p, q, o.n, o.chain), columns),
@@ -340,7 +289,7 @@ def _ship(o: argparse.Namespace) -> int:
 
     if o.all == bool(o.targets):
         raise UsageError("Name finished runs to ship, or --all to train and ship every pair of the gallery.")
-    for run in map(_gallery_run, gallery_presets()) if o.all else (Run.open(_folder(k)) for k in o.targets):
+    for run in map(_gallery_run, gallery_presets()) if o.all else (Run.open(report.folder_of(k)) for k in o.targets):
         name = run.config().name.removeprefix("gallery-")
         ship(run, o.out / name, name, replace=o.all)
         print(o.out / name)
@@ -364,7 +313,7 @@ def _project(o: argparse.Namespace) -> int:
     from .trainer import set_threads
 
     set_threads(0)
-    for folder in map(_folder, o.targets):
+    for folder in map(report.folder_of, o.targets):
         print(maps.write(folder) if o.write else maps.project(folder, maps.Spec(o.layer, o.codes, o.n)))
     return 0
 
@@ -428,10 +377,29 @@ def _parser() -> argparse.ArgumentParser:
         help="change a field of the config, as in lr=3e-4 or model.latents='bernoulli:8 bernoulli:24' (repeatable)",
     )
 
-    c = command("evaluate", _evaluate, "L_p, L_q and ELBO of a checkpoint or run on the test set.")
-    _target(c)
+    c = command("evaluate", _evaluate, "Sample quality, likelihood and consistency of checkpoints or runs.")
+    c.add_argument(
+        "targets", type=Path, nargs="+", metavar="target", help="a checkpoint or run folder; several: a table"
+    )
+    _drawing(c)
     c.add_argument("--json", action="store_true", help="machine-readable output")
-    c.add_argument("--limit", type=_whole, metavar="N", help="only the first N test images")
+    c.add_argument("--n", type=_whole, metavar="N", help="images in each set whose quality is scored (default 2,000)")
+    c.add_argument("--chain", type=_whole, metavar="K", help="round trips of the longest chain (default 1,000)")
+    c.add_argument("--quick", action="store_true", help="500 images and chains of 100, for a first look")
+    c.add_argument(
+        "--inception", action="store_true", help="also FID by Inception, whose weights are downloaded (slow)"
+    )
+    c.add_argument("--write", action="store_true", help="into TARGET/metrics.json")
+    c.add_argument("--short", action="store_true", help="L_p, L_q and ELBO only")
+    c.add_argument("--limit", type=_whole, metavar="N", help="with --short: only the first N test images")
+
+    text = "Train the classifier in whose features sample quality is measured."
+    c = command("train-extractor", _train_extractor, text)
+    c.add_argument("data", choices=("digits", "mnist", "fashion_mnist", "folder"), help="images with classes")
+    c.add_argument("--seed", type=_seed, default=0, metavar="S", help="of weights, batches and variations (default 0)")
+    c.add_argument("--epochs", type=_positive, metavar="N", help="default: 100 for digits, else 10")
+    c.add_argument("--out", type=Path, metavar="FOLDER", help="default: where evaluate looks for it")
+    c.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the data: path, size, binarize")
 
     c = command("sample", _sample, "A picture: random codes, reconstructions and limiting samples.")
     _target(c)
@@ -470,6 +438,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _target(c: argparse.ArgumentParser) -> None:
     c.add_argument("target", type=Path, help="a checkpoint or run folder")
+    _drawing(c)
+
+
+def _drawing(c: argparse.ArgumentParser) -> None:
     c.add_argument("--seed", type=_seed, default=0, metavar="S", help="of everything drawn (default 0)")
     c.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default cpu)")
 

@@ -14,6 +14,7 @@ from .errors import SymeqError, UsageError
 from .extractors import Extractor, extractor
 from .gallery import Pair
 from .metrics import Figure, utilities
+from .results import winner
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
@@ -21,13 +22,12 @@ from .store import Entry, content
 
 FORMAT = 1
 VERSION = 1  # of what is computed: results of another one are computed anew
-BEYOND = 2.0  # standard errors of a difference that count as one
 GROUPS = ("quality", "likelihood", "consistency", "utilities")
 Progress = Callable[[str, float], object]  # what is being done, fraction done
 
 _UTILITIES = {
     "L_p": "The decoder's utility: log p(x, z) of test images x with codes z drawn by the encoder.",
-    "L_q": "The encoder's utility: log q(z | x) of codes z from the prior with images x that the decoder draws of them.",
+    "L_q": "The encoder's utility: log q(z | x) of codes z from the prior, with images x the decoder draws of them.",
     "ELBO": "log p(x, z) - log q(z | x) of test images x with one code z drawn by the encoder for each, KL terms in "
     "closed form where they have one: in expectation a lower bound on log p(x).",
     "label accuracy": "How often the encoder's likeliest label of a test image is the true one.",
@@ -214,7 +214,14 @@ def _likelihood(p: Any, q: Any, x: Any, options: Options, result: dict[str, Any]
 
 
 def _consistency(
-    p: Any, q: Any, x: Any, labels: Any, options: Options, known: Extractor | None, result: dict[str, Any], tell: Progress
+    p: Any,
+    q: Any,
+    x: Any,
+    labels: Any,
+    options: Options,
+    known: Extractor | None,
+    result: dict[str, Any],
+    tell: Progress,
 ) -> None:
     from . import consistency, trips
 
@@ -229,18 +236,13 @@ def _consistency(
 
 
 def best(figures: Sequence[Figure | None]) -> int | None:
-    """Which of the same figure of several pairs is the best: None unless it beats every other one by more than BEYOND
-    standard errors of their difference.
+    """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
+    uncertainty, as `results.winner` has it.
     """
     known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
-    better = next((f.get("better") for f in known.values()), None)
-    if len(known) < 2 or better not in ("lower", "higher"):
+    if len(known) < 2:
         return None
-    sign = -1 if better == "lower" else 1
-    first, *others = sorted(known, key=lambda i: -sign * known[i]["value"])
-    return first if all(_beyond(known[first], known[i]) for i in others) else None
-
-
-def _beyond(a: Figure, b: Figure) -> bool:
-    error = ((a.get("stderr") or 0.0) ** 2 + (b.get("stderr") or 0.0) ** 2) ** 0.5
-    return abs(a["value"] - b["value"]) > BEYOND * error
+    for i, f in known.items():
+        if all(winner(f, other) == "game" for k, other in known.items() if k != i):
+            return i
+    return None

@@ -1,7 +1,7 @@
 """Feature extractors: one small classifier for each data set, whose penultimate layer sample quality is measured in.
 
-Those of digits and MNIST are shipped in checkpoints/extractors/DATA; others are trained by `train-extractor` and kept in
-the cache folder. A folder holds extractor.safetensors and extractor.json: how accurate it is, and how it was made.
+Those of digits and MNIST are shipped in checkpoints/extractors/DATA; others are trained by `train-extractor` and kept
+in the cache folder. A folder holds extractor.safetensors and extractor.json: how accurate it is, and how it was made.
 """
 
 import hashlib

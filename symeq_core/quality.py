@@ -1,8 +1,8 @@
 """Sample quality: Frechet and kernel distance, precision and recall, of generated images against real ones.
 
 By torch-fidelity, with our extractor registered in it. Generated are random codes and limiting images, as the authors
-scored theirs: the mean of x. Real are the data as the model sees them, train and test images together. All sets are of
-the same n, since the Frechet distance falls with n; the floor is the same figure between two disjoint sets of real ones.
+scored theirs: the mean of x. Real are the data as the model sees them, train and test images together. All sets are
+of the same n, since the Frechet distance falls with n; the floor is the same figure of other real images.
 """
 
 from collections.abc import Callable
@@ -38,14 +38,14 @@ _MEANING = {
     "Frechet distance": (
         "lower",
         "squared feature distance",
-        "Distance of mean and covariance of the extractor's features, of {of} against {n:,} real images; it shrinks with "
-        "n, so compare it at the same n only, and with the floor.",
+        "Distance of mean and covariance of the extractor's features, of {of} against {n:,} real images; it shrinks "
+        "with n, so compare it at the same n only, and with the floor.",
     ),
     "kernel distance": (
         "lower",
         "squared MMD",
-        "Squared maximum mean discrepancy of the extractor's features (cubic kernel), of {of} against {n:,} real images; "
-        "unbiased, so equal distributions give values around 0.",
+        "Squared maximum mean discrepancy of the extractor's features (cubic kernel), of {of} against {n:,} real "
+        "images; unbiased, so equal distributions give values around 0.",
     ),
     "precision": (
         "higher",
@@ -70,7 +70,7 @@ class Real(NamedTuple):
 
 
 def real_images(data: Dataset, config: DataConfig, n: int, seed: int) -> Real:
-    """Two sets of n, or of half of all images if those are fewer; the same for every pair of these data and this seed."""
+    """Two sets of n, or of half of all images if those are fewer; they depend on data and seed alone."""
     pixels = [data.train.images] if config.split == "all" else [data.train.images, data.test.images]
     total = sum(map(len, pixels))
     n = min(n, total // 2)
@@ -191,7 +191,7 @@ def scores(generated: Tensor, real: Tensor, seed: int) -> dict[str, tuple[float,
 
 
 def _kernel(generated: Tensor, real: Tensor, picks: np.ndarray) -> tuple[float, float]:
-    """Unbiased squared MMD over all images. A resample counts pairs of different images only, so it is unbiased, too."""
+    """Unbiased squared MMD over all images; a resample counts pairs of different images only, to be unbiased, too."""
     from torch_fidelity.metric_kid import kernel_poly, mmd2
 
     x, y = generated.double().numpy(), real.double().numpy()
@@ -271,7 +271,7 @@ def inception_figures(images: dict[str, Tensor], real: Tensor, steps: int, seed:
             "unit": "squared feature distance",
             "better": "lower",
             "meaning": f"Frechet distance in Inception's 2,048 features, of {_OF[what].format(steps=steps)} against "
-            f"{len(real):,} real images. Published FIDs use all images: at smaller n it is larger, so look at the floor.",
+            f"{len(real):,} real images. Published FIDs use all images; at smaller n it is larger: see the floor.",
             "extractor": INCEPTION,
             "seed": seed,
         }

@@ -1,4 +1,4 @@
-"""The command `evaluate`: the figures of one pair, or of several side by side."""
+"""The commands `evaluate`, the figures of one pair or of several side by side, and `train-extractor`."""
 
 import argparse
 import json
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .config import Config
+from .config import Config, DataConfig, override, parse_settings
 from .errors import UsageError
+from .results import shown
 from .runs import read_config, runs_root
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
@@ -89,7 +90,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
             known = [f for f in figures if f]
             sizes = dict.fromkeys(f"{f['n']:,}" for f in known if f["value"] is not None)
             marked = best(figures)
-            cells = [number(f) + (" *" if i == marked else "") for i, f in enumerate(figures)]
+            cells = [shown(f) + (" *" if i == marked else "") for i, f in enumerate(figures)]
             f = known[0]
             rows.append((f"  {name}", *cells, f["unit"], "/".join(sizes), f.get("better") or ""))
     width = max(map(len, rows))
@@ -105,19 +106,6 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def number(f: dict[str, Any] | None) -> str:
-    """A figure's value and standard error, to the digits that the error leaves."""
-    if not f or f["value"] is None:
-        return "-"
-    value, error = f["value"], f["stderr"]
-    if not error:
-        return f"{value:.4g}"
-    from math import floor, log10
-
-    digits = max(0, 1 - floor(log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}" if digits <= 6 else f"{value:.2e} ± {error:.1e}"
-
-
 def _letters(results: Sequence[dict[str, Any]]) -> list[str]:
     return [chr(ord("A") + i) if len(results) <= 26 else str(i + 1) for i in range(len(results))]
 
@@ -127,8 +115,8 @@ def _head(r: dict[str, Any], letter: str) -> str:
     options = r["options"]
     speed = "".join(f", {k} {v:,}" for k, v in r["speed"].items())
     return (
-        f"{letter + ': ' if letter else ''}{r['name']}{at} ({r['data']}, {r['model']}, {r['learner']}): seed {r['seed']}, "
-        f"chains of {options['chain']:,}, computed in {r['seconds']:.0f} s{speed}"
+        f"{letter + ': ' if letter else ''}{r['name']}{at} ({r['data']}, {r['model']}, {r['learner']}): "
+        f"seed {r['seed']}, chains of {options['chain']:,}, computed in {r['seconds']:.0f} s{speed}"
     )
 
 
@@ -147,7 +135,9 @@ def _short(o: argparse.Namespace) -> int:
     if o.limit is not None and o.limit < 2:
         raise UsageError(f"--limit {o.limit} leaves no uncertainty to state: use at least 2 images.")
     if o.n or o.chain or o.quick or o.inception or o.write:
-        raise UsageError("--short is L_p, L_q and ELBO alone: --n, --chain, --quick, --inception, --write go without it.")
+        raise UsageError(
+            "--short is L_p, L_q and ELBO alone: --n, --chain, --quick, --inception, --write go without it."
+        )
     found = [_utilities(target, o) for target in o.targets]
     if o.json:
         print(json.dumps(found[0] if len(found) == 1 else found, indent=2))
@@ -188,3 +178,31 @@ def _utilities(target: Path, o: argparse.Namespace) -> dict[str, Any]:
         "what": test_images(config),
         "figures": figures,
     }
+
+
+def train_extractor(o: argparse.Namespace) -> int:
+    """Run the command."""
+    from tqdm import tqdm
+
+    from .classifier import train_extractor as train
+    from .extractors import folder_of as home
+    from .trainer import set_threads
+
+    set_threads(0)
+    changes = parse_settings(o.set)
+    if any(not name.startswith("data.") for name in changes):
+        raise UsageError("--set is for the data here, as in path=FOLDER, size=32, channels=1 or binarize=none.")
+    plain = override(
+        Config(data=DataConfig(name=o.data)), {"model.x_family": "gaussian"}
+    )  # which takes grey values, too
+    data = override(plain, changes).data
+    with tqdm(bar_format="{percentage:3.0f}%|{bar}| {remaining} left{postfix}", total=1.0, disable=None) as bar:
+
+        def tell(step: int, steps: int, words: str) -> None:
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(step / steps - bar.n)
+
+        facts = train(data, o.seed, o.epochs, o.out, tell)
+    print(f"{facts['accuracy']:.2%} of {facts['n']:,} test images ({facts['seen']}) right, {facts['epochs']} epochs")
+    print(o.out or home(data))
+    return 0
