@@ -1,0 +1,169 @@
+"""The Compare page under AppTest: what it says and draws, links, and what is damaged or missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from symeq_core import gallery
+from symeq_core.config import override
+from symeq_core.presets import preset
+from symeq_core.runs import Run
+from symeq_core.worker import Worker
+
+from .test_pages import opened, texts
+from .test_pages import root as root  # a fixture: a folder of runs of its own
+
+PAGE = "pages/3_Compare.py"
+QUICK = {"train.steps": 6, "train.log_every": 2, "train.probe_every": 3, "train.snapshot_every": 3}
+A, B = "digits-bits-symmetric", "digits-bits-elbo"
+
+
+def trained(folder, name, **changes):
+    run = Run.create(folder, override(preset(name), QUICK | changes))
+    Worker(run).work()
+    return run
+
+
+def asked(at, key):
+    value = at.query_params[key]
+    return value[-1] if isinstance(value, list) else value
+
+
+def packed(at):
+    """The header that the scrubber was given."""
+    data = at.get("bidi_component")[0].proto.bytes
+    return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+
+
+def charts(at):
+    return [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
+
+
+def test_two_shipped_pairs_differ_in_words_figures_pictures_and_curves():
+    at = opened(PAGE, a=A, b=B)
+    assert "differ in the learner only: symmetric game against ELBO" in texts(at)
+    assert not at.warning
+    header = packed(at)
+    assert [p["letter"] for p in header["pairs"]] == ["A", "B"]
+    assert header["steps"] == sorted({s for k in (A, B) for s in gallery.find(Path("none"), k).snapshots()})
+    cards = " ".join(h.proto.body for h in at.get("html"))
+    for name, k in (("L_p", A), ("L_q", B), ("ELBO", A)):
+        probes = [e for e in gallery.find(Path("none"), k).events() if e["event"] == "probe"]
+        if gallery.find(Path("none"), k).metrics() is None:
+            assert f"{probes[-1]['figures'][name]['value']:,.2f}" in cards
+    assert len(charts(at)) == 3
+
+
+def test_a_link_says_which_pairs_pictures_and_curves():
+    at = opened(PAGE, a=B, b=A, show="Random codes", curves="Decoder p, term by term", axis="by time")
+    assert packed(at)["kind"] == "codes"
+    assert [p["name"] for p in packed(at)["pairs"]] == ["ELBO", "Symmetric game"]
+    shown = charts(at)
+    assert len(shown) == 3  # the sum, z0 and x
+    assert "seconds" in json.dumps(shown[0]["layer"][-1]["encoding"]["x"])
+    assert "−KL( q(z0 | x) ‖ p(z0) )" in texts(at)
+
+
+def test_other_pictures_and_another_pair():
+    at = opened(PAGE, a=A, b=B)
+    first = packed(at)["stamp"]
+    at.segmented_control(key="show").set_value("interpolations").run()
+    assert packed(at)["kind"] == "interpolations"
+    at.segmented_control(key="show").set_value("reconstructions").run()
+    assert packed(at)["stamp"] == first
+    at.button(key="swap").click().run()
+    assert not at.exception
+    assert asked(at, "a") == B
+    assert packed(at)["stamp"] != first
+
+
+def test_up_to_four_pairs(root):
+    trained(root / "third", "digits-flat-symmetric")
+    at = opened(PAGE, a=A, b=B)
+    for count in (3, 4):
+        at.button(key="add").click().run()
+        assert not at.exception
+        assert len(packed(at)["pairs"]) == count
+    assert not [b for b in at.button if b.key == "add"]
+    assert len({asked(at, k) for k in "abcd"}) >= 3
+    at.button(key="remove").click().run()
+    assert len(packed(at)["pairs"]) == 3
+    assert "d" not in at.query_params
+
+
+def test_more_than_the_learner_is_a_warning(root):
+    trained(root / "own", "digits-flat-elbo", seed=3)
+    at = opened(PAGE, a=A, b="own:own")
+    assert "differ in more than the learner" in at.warning[0].value
+    assert "seed (0 against 3)" in at.warning[0].value
+    assert "seeds differ (A: 0, B: 3)" in texts(at)
+
+
+def test_other_images_are_shown_with_data_of_their_own(root):
+    run = trained(root / "own", "digits-flat-elbo")
+    for snapshot in run.snapshots().values():  # as if it were another data set
+        shutil.rmtree(snapshot)
+    run.write_config(override(run.config(), {"data.name": "mnist"}))
+    at = opened(PAGE, a=A, b="own:own")
+    assert "different images: digits against MNIST" in at.warning[0].value
+    assert "not comparable" in " ".join(h.proto.body for h in at.get("html"))
+
+
+def test_limiting_samples_that_a_run_has_not_are_told(root):
+    trained(root / "own", "digits-flat-symmetric")
+    at = opened(PAGE, a=A, b="own:own", show="Limiting samples")
+    assert "B has no limiting samples in its snapshots" in at.info[0].value
+    assert [p["letter"] for p in packed(at)["pairs"]] == ["A"]
+
+
+def test_a_pair_without_snapshots_or_events_is_still_compared(root):
+    folder = root / "bare"
+    shutil.copytree(gallery.SHIPPED / A, folder)
+    shutil.rmtree(folder / "snapshots")
+    (folder / "events.jsonl").unlink()
+    at = opened(PAGE, a="own:bare", b=B)
+    assert "A has no snapshots" in at.info[0].value
+    assert "differ in the learner only" in texts(at)
+    at = opened(PAGE, a="own:bare", b="own:bare")
+    assert "the same pair" in texts(at)
+    assert "no curves" in texts(at)
+
+
+def test_damaged_snapshots_events_and_figures_are_left_out(root):
+    folder = root / "hurt"
+    shutil.copytree(gallery.SHIPPED / A, folder)
+    hurt = sorted((folder / "snapshots").iterdir())[3] / "reconstructions.png"
+    hurt.write_bytes(hurt.read_bytes()[:200])
+    (folder / "events.jsonl").write_bytes(b'{"event": "probe"\n\x00\n')
+    (folder / "metrics.json").write_text("[")
+    at = opened(PAGE, a="own:hurt", b=B)
+    assert len(packed(at)["pairs"][0]["steps"]) == packed(at)["pairs"][1]["count"] - 1
+    assert any("metrics.json" in e.value for e in at.error)
+
+
+def test_a_damaged_config_is_told_and_the_other_pair_is_shown(root):
+    folder = root / "hurt"
+    shutil.copytree(gallery.SHIPPED / A, folder)
+    (folder / "config.json").write_text("{")
+    at = opened(PAGE, a="own:hurt", b=B)
+    assert at.error[0].value.startswith("A: ")
+    assert [p["letter"] for p in packed(at)["pairs"]] == ["B"]
+
+
+@pytest.mark.parametrize("key", ["nothing", "../../etc", "own:../x", "x" * 500])
+def test_an_unknown_pair_in_the_url_is_one_sentence(key):
+    at = opened(PAGE, a=key, b=B)
+    assert len(at.error) == 1
+    assert "There is no pair" in at.error[0].value
+    assert len(packed(at)["pairs"]) == 2
+    at.run()
+    assert not at.error
+
+
+@pytest.mark.parametrize(
+    "query", [{"show": "nonsense"}, {"t": "x", "view": "?"}, {"c": ""}, {"curves": "9", "pin": "-"}]
+)
+def test_nonsense_in_the_url_does_no_harm(query):
+    packed(opened(PAGE, a=A, b=B, **query))
