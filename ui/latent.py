@@ -13,7 +13,7 @@ from symeq_core.gallery import Pair
 
 from . import latent_map, pairs, words
 
-KINDS = {"native": "The plane itself", "hamming": "Hamming distance", "pca": "PCA", "umap": "UMAP"}
+KINDS = {"native": "The plane", "hamming": "Hamming", "pca": "PCA", "umap": "UMAP"}
 CODES = {"mean": "Mean", "sample": "One draw"}
 COLOURS = {
     "label": "Label",
@@ -39,7 +39,7 @@ HELP = {
     "layer": "Which layer of code. z0 is the top one, z1 the next, down to the image.",
     "codes": "Mean: E[z|x], for bits the probability of each being 1. One draw: a code the encoder really sends, with "
     "the same random numbers for A and B. Where a layer depends on others, the mean is over 8 draws of these.",
-    "map": "The plane itself: a two-dimensional code as it is. Hamming distance: classical scaling of the number of "
+    "map": "The plane: a two-dimensional code as it is. Hamming: classical scaling of the number of "
     "bits that differ (of means: the sum of the differences of their probabilities). PCA: the two directions of "
     "largest variance. UMAP: keeps near neighbours near, distances far apart mean little; computed once.",
     "colour": "Reconstruction error: sum over pixels of |x − E[x|z]|, one draw of z. −ELBO = −log p(x|z) + rate, in "
@@ -188,7 +188,7 @@ def choose(a: Pair, b: Pair) -> View:
     """The controls, all in the URL."""
     p = pairs.loaded(a)[0]
     names = _layers(p)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         layer = names[0]
         if len(names) > 1:
             layer = _segments("Layer", {k: k for k in names}, names[0], "layer")
@@ -200,7 +200,7 @@ def choose(a: Pair, b: Pair) -> View:
         kind = _segments("Map", {k: KINDS[k] for k in kinds}, default, "map")
         colour = st.selectbox(
             "Colour", list(COLOURS), format_func=COLOURS.__getitem__, key="colour", help=HELP["colour"],
-            bind="query-params", width=210,
+            bind="query-params", width=190,
         )  # fmt: skip
         prior = st.toggle("Prior", key="prior", help=HELP["prior"], bind="query-params")
         if kind == "native":
@@ -227,7 +227,7 @@ def _images(total: int) -> int:
     usual = max(k for k in options if k <= POINTS)
     n = st.selectbox(
         "Images", options, options.index(usual), format_func=lambda k: f"{k:,} of {total:,}", key="n", help=HELP["n"],
-        bind="query-params", width=160,
+        bind="query-params", width=150,
     )  # fmt: skip
     return POINTS if n == usual else n
 

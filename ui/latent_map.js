@@ -39,10 +39,10 @@ class Maps {
     };
     this.buttons = {
       move: button("move", "✥ Move", "Drag to move, scroll to zoom, both maps at once; click a point to see its image", () => this.use("move")),
-      lasso: button("lasso", "◌ Lasso", "Draw around points to select them (or hold Shift and draw)", () => this.use("lasso")),
+      lasso: button("lasso", "◯ Lasso", "Draw around points to select them (or hold Shift and draw)", () => this.use("lasso")),
       images: button("images", "▦ Images", "Draw images in place of points, as many as there is room for", () => this.flip("images")),
       plane: button("plane", "▩ Decoded plane", "What the decoder makes of each place of the plane, computed here in your browser", () => this.flip("plane")),
-      ellipses: button("ellipses", "⬭ Ellipses", "One standard deviation of q(z|x) around each mean", () => this.flip("ellipses")),
+      ellipses: button("ellipses", "○ Ellipses", "One standard deviation of q(z|x) around each mean", () => this.flip("ellipses")),
       reset: button("reset", "⤢ See all", "The whole map again (or double click)", () => this.look({ x: 0, y: 0, k: 1 })),
       clear: button("clear", "✕ Clear", "Select nothing (or press Escape)", () => this.select([], null)),
     };
@@ -207,7 +207,7 @@ class Maps {
       bar.style.background = `linear-gradient(90deg, ${(dark ? RAMP_DARK : RAMP).map((c) => `rgb(${c})`).join(",")})`;
       element("span", "", this.legend, `${number(colour.hi)} ${colour.unit}`);
     }
-    if (further) element("span", "key", this.legend, `＋ ${further.toLocaleString("en")} codes drawn from the prior`);
+    if (further) element("span", "key", this.legend, `+ ${further.toLocaleString("en")} codes drawn from the prior`);
   }
 
   redraw(resized) {

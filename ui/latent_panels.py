@@ -198,7 +198,7 @@ def _traverse(side: Side, i: int, x: Any) -> None:
 def what_units_know(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
     """Mutual information of every unit with image and label, and its aggregated posterior against the prior."""
     tables = [_units(s, (*s.key, view.codes)) for s in found]
-    top = max(0.7, *(float(t["image"].max()) for t in tables if "image" in t)) if tables else 0.7
+    top = max([0.7, *(float(t["image"].max()) for t in tables if "image" in t)])
     for column, side, t in zip(st.columns(len(found), gap="large"), found, tables, strict=True):
         with column:
             st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {pairs.title(side.pair)}')

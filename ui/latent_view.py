@@ -129,7 +129,8 @@ def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dic
         "letter": side.letter,
         "title": f"{pairs.title(side.pair)} · {side.layer}",
         "colour": pairs.colour(side.pair),
-        "facts": _facts(view, m),
+        "facts": _facts(view, m)
+        + ("" if fit is None else ", turned onto A" if view.kind == "native" else ", fitted to A"),
         "position": position,
         "frame": _frame(m.positions, view.kind),
         "native": view.kind == "native",
@@ -172,8 +173,8 @@ def _facts(view: View, m: Any) -> str:
         return f"PCA, {m.facts['variance shown']:.0%} of the variance shown"
     if view.kind == "hamming":
         n = int(m.facts.get("landmarks", 0))
-        return "classical scaling of Hamming distances" + (f", {n} landmarks" if n and n < view.n else "")
-    return {"umap": "UMAP, 15 neighbours", "native": "the latent plane itself"}[view.kind]
+        return "Hamming distances, classical scaling" + (f", {n} landmarks" if n and n < len(m.positions) else "")
+    return {"umap": "UMAP, 15 neighbours", "native": "the plane of codes itself"}[view.kind]
 
 
 def _frame(positions: np.ndarray, kind: str) -> list[float]:
@@ -263,7 +264,7 @@ K_MIX = 10
 
 def numbers(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
     """Figures of the spaces and of the maps, each with its n and what chance would give."""
-    columns = st.columns(2 + len(found) if len(found) > 1 else 2)
+    columns = [c.container(gap="xxsmall") for c in st.columns(4 if len(found) > 1 else 1)]
     n = len(found[0].z(view.codes))
     if len(found) > 1:
         values = latent.kept(*found, view.codes)
@@ -294,8 +295,8 @@ def numbers(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
             f"{share:.1%} ± {error:.1%}",
             help=f"Of the {K_MIX} nearest neighbours of an encoding of a test image (one draw), how many are codes "
             f"drawn from the prior rather than other encodings; {count:,} of each, mean ± standard error. 50 %: "
-            "encodings and prior can't be told apart this way. Less: encodings keep to themselves, and the prior draws codes "
-            "unlike any encoding.",
+            "encodings and prior can't be told apart this way. Less: encodings keep to themselves, and the prior draws "
+            "codes unlike any encoding.",
         )
         column.caption(
             f"50 % if alike, n = {count:,} · map: trustworthiness {trust:.2f} (n = {of:,}), "

@@ -1,0 +1,228 @@
+"""The latent space page under AppTest: what is drawn, what the URL says, and what it says when something is amiss."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from symeq_core import gallery, maps, supervisor
+from symeq_core.checkpoints import save_pair
+from symeq_core.config import override
+from symeq_core.datasets import complete
+from symeq_core.models import build
+from symeq_core.presets import preset
+from ui import latent_map, latent_wait
+
+ROOT = Path(__file__).parent.parent
+PAGE = "pages/4_Latent_space.py"
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    """A folder of runs with small untrained pairs, and no process started by looking at a page."""
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("SYMEQ_RUNS", str(runs))
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(supervisor, "ensure", lambda root: None)
+    monkeypatch.setattr(gallery, "SHIPPED", tmp_path / "shipped")
+    for name in ("digits-flat-symmetric", "digits-flat-elbo", "digits-ladder-symmetric", "digits-plane-symmetric"):
+        config = complete(override(preset(name), {"model.hidden": [16]}))
+        save_pair(runs / name, *build(config.model, seed=len(name)), config)
+    return runs
+
+
+def opened(**query):
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.switch_page(PAGE)
+    for k, v in {"a": "own:digits-flat-symmetric", "b": "own:digits-flat-elbo", **query}.items():
+        at.query_params[k] = v
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def sent(at):
+    """(header, arrays) of what the maps were sent."""
+    raw = next(c.proto.bytes for c in at.get("bidi_component") if c.proto.component_name.endswith("maps"))
+    size = int.from_bytes(raw[:4], "little")
+    header = json.loads(raw[4 : 4 + size])
+    types = {v: k for k, v in latent_map._TYPES.items()}
+    arrays = {k: np.frombuffer(raw, types[t], length, offset) for k, (t, offset, length) in header["arrays"].items()}
+    return header, arrays
+
+
+def texts(at):
+    kinds = ("markdown", "caption", "error", "warning", "info", "html")
+    return " ".join(str(getattr(e, "value", None) or e.proto.body) for kind in kinds for e in at.get(kind))
+
+
+def test_two_maps_of_the_same_images_are_sent():
+    header, arrays = sent(opened())
+    assert [p["letter"] for p in header["panes"]] == ["A", "B"]
+    assert arrays["positionA"].shape == arrays["positionB"].shape == (720,)
+    assert header["total"] == 360
+    assert sorted(arrays["numbers"]) == list(range(360))
+    assert (arrays["nearA"].reshape(360, -1) != np.arange(360)[:, None]).all()
+    assert "Hamming" in header["panes"][0]["facts"]
+    assert header["colour"]["kind"] == "label"
+
+
+@pytest.mark.parametrize("colour", ["Reconstruction error", "−ELBO", "−log p(x|z)", "Rate"])
+def test_points_are_coloured_by_the_figure_chosen(colour):
+    header, arrays = sent(opened(colour=colour))
+    assert header["colour"]["title"] == colour
+    assert np.isfinite(arrays["valueA"]).all()
+    assert header["colour"]["lo"] < header["colour"]["hi"]
+    assert not np.array_equal(arrays["valueA"], arrays["valueB"])
+
+
+def test_numbers_of_a_pair_beside_itself_are_those_of_identity():
+    at = opened(b="own:digits-flat-symmetric", colour="Neighbours shared by A and B", map="PCA")
+    metrics = {m.label: m.value for m in at.metric}
+    assert metrics["Neighbours shared by A and B"].startswith("100.0%")
+    assert metrics["Distance between A and B"] == "0.00 radii"
+    assert (sent(at)[1]["valueA"] == pytest.approx(100)) is True
+
+
+def test_the_plane_brings_its_decoder_and_its_ellipses():
+    header, arrays = sent(opened(a="own:digits-plane-symmetric", b="own:digits-plane-symmetric", prior="true"))
+    pane = header["panes"][0]
+    assert pane["native"]
+    assert pane["layers"] == 2
+    assert arrays["sdA"].shape == (720,)
+    assert arrays["furtherA"].shape == (2000,)
+    assert arrays["decoderAb1"].shape == (64,)
+
+
+def test_layers_and_panels():
+    at = opened(a="own:digits-ladder-symmetric", b="own:digits-ladder-symmetric", layer="z1", show="Flip a unit")
+    assert "z1[" in texts(at)
+    assert "shared noise" not in texts(at)
+    at = opened(a="own:digits-ladder-symmetric", b="own:digits-ladder-symmetric", show="Flip a unit")
+    assert "draws of the layers below with shared noise" in texts(at)
+    at = opened(show="What each unit knows")
+    assert "of 16</strong>" in texts(at) or "of 16** bits" in texts(at)
+    assert len(at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")) == 4
+    assert "share none" in texts(opened(show="What moved most"))
+
+
+def test_a_selection_in_the_url_is_shown():
+    at = opened(sel="7,12")
+    assert sent(at)[0]["start"]["selected"] == [7, 12]
+    page = texts(at)
+    assert ">7 · " in page
+    assert ">12 · " in page
+    assert at.query_params["sel"] == ["7,12"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"sel": "x"},
+        {"sel": "99999999"},
+        {"view": "1,2"},
+        {"view": "nan,0,1"},
+        {"lasso": "7:1,2"},
+        {"lasso": "0:a"},
+        {"map": "nonsense", "layer": "z9", "codes": "?", "colour": "none", "n": "-3", "show": "x"},
+    ],
+)
+def test_nonsense_in_the_url_does_no_harm(query):
+    header, _ = sent(opened(**query))
+    assert header["start"]["selected"] in ([], [99999999][:0])
+    assert header["start"]["view"] is None
+    assert header["start"]["lasso"] is None
+
+
+def test_pairs_that_cannot_be_put_beside_each_other_are_told_and_a_is_shown(root):
+    config = complete(override(preset("digits-flat-symmetric"), {"model.hidden": [8], "data.binarize": 0.2}))
+    save_pair(root / "other", *build(config.model), config)
+    at = opened(b="own:other")
+    assert "no image has a point on both maps" in at.warning[0].value
+    assert len(sent(at)[0]["panes"]) == 1
+    at = opened(b="own:digits-plane-symmetric")
+    assert "differ in kind" in at.warning[0].value
+
+
+def test_a_damaged_pair_is_one_sentence(root):
+    (root / "digits-flat-elbo" / "model.safetensors").write_bytes(b"nothing")
+    at = opened()
+    assert "damaged" in texts(at)
+
+
+def test_umap_is_computed_beside_the_app_and_pca_shown_meanwhile(monkeypatch):
+    launched = []
+    monkeypatch.setattr(latent_wait.Entry, "launch", lambda self, arguments: launched.append(arguments))
+    at = opened(map="UMAP")
+    assert len(launched) == 2
+    assert launched[0][0] == "project"
+    assert "PCA" in sent(at)[0]["panes"][0]["facts"]
+    assert len(at.get("progress")) == 2
+
+
+def test_a_umap_that_is_there_is_shown_at_once(root, monkeypatch):
+    positions = np.random.default_rng(0).normal(size=(360, 2)).astype(np.float32)
+    monkeypatch.setattr(maps, "compute", lambda *args, **more: positions)
+    for name in ("digits-flat-symmetric", "digits-flat-elbo"):
+        maps.project(root / name, maps.Spec("z0"))
+    at = opened(map="UMAP", align="false")
+    np.testing.assert_array_equal(sent(at)[1]["positionA"].reshape(-1, 2), positions)
+    assert "UMAP" in sent(at)[0]["panes"][0]["facts"]
+
+
+def test_a_umap_that_failed_says_why(root):
+    for name in ("digits-flat-symmetric", "digits-flat-elbo"):
+        entry = maps.entry(root / name, maps.Spec("z0"))
+        entry.folder.mkdir(parents=True)
+        (entry.folder / "failed").write_text("No room.")
+    at = opened(map="UMAP")
+    assert "No room." in at.error[0].value
+
+
+def test_shipped_maps_count_only_for_the_weights_they_are_of(root, monkeypatch):
+    folder = root / "digits-flat-symmetric"
+    positions = np.random.default_rng(0).normal(size=(360, 2)).astype(np.float32)
+    monkeypatch.setattr(maps, "compute", lambda *args, **more: positions)
+    maps.write(folder)
+    np.testing.assert_allclose(maps.shipped(folder, maps.Spec("z0")), positions, atol=1e-2)
+    assert maps.shipped(folder, maps.Spec("z0", "sample")) is None
+    assert maps.shipped(folder, maps.Spec("z0", n=1000)) is None
+    shutil.copy(root / "digits-flat-elbo" / "model.safetensors", folder / "model.safetensors")
+    assert maps.shipped(folder, maps.Spec("z0")) is None
+
+
+def test_fewer_images_are_the_beginning_of_more():
+    np.testing.assert_array_equal(maps.subset(10_000, 5000)[:1000], maps.subset(10_000, 1000))
+    assert sorted(maps.subset(360, 5000)) == list(range(360))
+
+
+def test_what_is_packed_can_be_read_again():
+    a, b = np.arange(3, dtype=np.uint8), np.linspace(0, 1, 4, dtype=np.float32)
+    raw = latent_map.pack({"x": 1}, {"a": a, "b": b})
+    size = int.from_bytes(raw[:4], "little")
+    header = json.loads(raw[4 : 4 + size])
+    for name, array in (("a", a), ("b", b)):
+        _, offset, length = header["arrays"][name]
+        assert offset % 4 == 0
+        np.testing.assert_array_equal(np.frombuffer(raw, array.dtype, length, offset), array)
+    assert header["id"] != json.loads(latent_map.pack({"x": 2}, {"a": a, "b": b})[4 : 4 + size])["id"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_sheet_holds_every_image_in_its_place(channels):
+    from io import BytesIO
+
+    from PIL import Image
+
+    x = np.random.default_rng(0).integers(0, 2, (7, channels, 4, 5)).astype(np.float32)
+    data, facts = latent_map.sheet(x)
+    assert data[:16].decode() == facts["id"]
+    board = np.asarray(Image.open(BytesIO(data[16:])).convert("RGB" if channels == 3 else "L")) / 255
+    board = board.reshape(*board.shape[:2], -1)
+    for i in range(7):
+        row, column = divmod(i, facts["columns"])
+        tile = board[4 * row : 4 * row + 4, 5 * column : 5 * column + 5]
+        np.testing.assert_array_equal(tile.transpose(2, 0, 1), x[i])
