@@ -15,7 +15,8 @@ from .checkpoints import write_tensors
 from .config import DataConfig
 from .datasets import Images, load_data
 from .errors import UsageError
-from .extractors import BATCH, Classifier, folder_of
+from .extractors import BATCH, Classifier
+from .measured import extractor_folder
 from .seeds import derive, seeded
 from .sources import clean
 
@@ -60,7 +61,7 @@ def train_extractor(
         "epochs": epochs,
         "command": f"python -m symeq_core train-extractor {data.name} --seed {seed} --epochs {epochs}",
     }
-    folder = folder or folder_of(data)
+    folder = folder or extractor_folder(data)
     files.write_json(folder / "extractor.json", facts)
     write_tensors(folder / "extractor.safetensors", net.state_dict())
     return facts

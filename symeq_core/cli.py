@@ -326,7 +326,7 @@ def _chain(o: argparse.Namespace) -> int:
 
     set_threads(0)
     with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
-        found = tripstore.compute(_folder(o.target), o.start, lambda _, done: bar.update(100 * done - bar.n))
+        found = tripstore.compute(report.folder_of(o.target), o.start, lambda _, done: bar.update(100 * done - bar.n))
     rows: list[tuple[str, ...]] = []
     for i, k in enumerate(found["ks"]):
         cells = [found[g]["value"][i] if found[g]["value"] else None for g in ("retention", "frechet")]

@@ -1,8 +1,8 @@
 """Everything that is measured of a pair, as metrics.json holds it: computed once for each content, then looked up."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,14 @@ from . import files
 from .checkpoints import load, saved_step
 from .config import Config, DataConfig
 from .datasets import Dataset, load_data
-from .errors import SymeqError, UsageError
+from .errors import SymeqError
 from .extractors import Extractor, extractor
-from .gallery import Pair
-from .metrics import Figure, utilities
-from .results import winner
+from .metrics import utilities
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
-from .store import Entry, content
+from .store import content
 
-FORMAT = 1
-VERSION = 1  # of what is computed: results of another one are computed anew
-GROUPS = ("quality", "likelihood", "consistency", "utilities")
 Progress = Callable[[str, float], object]  # what is being done, fraction done
 
 _UTILITIES = {
@@ -32,48 +27,6 @@ _UTILITIES = {
     "closed form where they have one: in expectation a lower bound on log p(x).",
     "label accuracy": "How often the encoder's likeliest label of a test image is the true one.",
 }
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an evaluation's numbers depend on, besides the pair."""
-
-    n: int = 2000  # images in each set whose quality is scored
-    chain: int = 1000  # round trips of the longest chain
-    seed: int = 0
-    limit: int = 10_000  # test images for likelihood, consistency and utilities, which have limits of their own
-    inception: bool = False
-
-    def __post_init__(self) -> None:
-        if not 20 <= self.n <= 35_000 or not 1 <= self.chain <= 100_000:
-            raise UsageError("--n is from 20 to 35,000 (half of MNIST), and --chain from 1 to 100,000.")
-        if self.limit < 20:
-            raise UsageError(f"A limit of {self.limit} leaves no uncertainty to state: use at least 20 images.")
-
-
-QUICK = Options(n=500, chain=100, limit=500)
-
-
-def stored(folder: Path, options: Options | None = None) -> Entry:
-    """Where the result of this pair and these options is kept; SymeqError where the folder holds no pair."""
-    options = options or Options()
-    try:
-        name = extractor(read_config(folder).data).name
-    except SymeqError:
-        name = None
-    key = {"content": content(folder), "options": asdict(options), "extractor": name, "version": VERSION}
-    return Entry("evaluation", key)
-
-
-def found(pair: Pair) -> dict[str, Any] | None:
-    """The evaluation that is known of a pair: from its metrics.json if that is of the weights it holds now, else from
-    the store, at default options; None where there is none.
-    """
-    beside = pair.metrics()
-    if beside and beside.get("content") == content(pair.folder):
-        return beside
-    entry = stored(pair.folder)
-    return _named(_read(entry), pair.folder) if entry.is_done() else None
 
 
 def evaluate(
@@ -97,26 +50,7 @@ def evaluate(
 
             if not entry.is_done():  # by another process meanwhile
                 files.write_json(entry.json, _compute(folder, options, both, device))
-    return _named(_read(entry), folder)
-
-
-def _read(entry: Entry) -> dict[str, Any]:
-    return files.read_json(entry.json, limit=16 << 20)
-
-
-def _named(result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The result with what the folder says of itself: a copy under another name has the same content."""
-    c = read_config(folder)
-    mine = {
-        "format": FORMAT,
-        "name": c.name,
-        "data": c.data.name,
-        "model": f"{c.model.kind} {' '.join(map(str, c.model.latents))}",
-        "learner": c.learner.name,
-        "steps": saved_step(folder),
-        "training seed": c.seed,
-    }
-    return mine | result
+    return read(entry, folder)
 
 
 class _Stages:
@@ -135,7 +69,7 @@ def _compute(folder: Path, options: Options, progress: Progress, device: Any) ->
     began = time.perf_counter()
     progress("loading", 0.0)
     config = read_config(folder)
-    before = content(folder)
+    before, step = content(folder), saved_step(folder)
     p, q = load(folder, device)
     data = load_data(config.data)
     x = clean(data.test.images[: options.limit], config.data).to(device)
@@ -155,6 +89,7 @@ def _compute(folder: Path, options: Options, progress: Progress, device: Any) ->
         raise SymeqError(f"{folder} changed while it was evaluated, as it is being trained: evaluate it again.")
     shown = asdict(options)
     return result | {
+        "steps": step,
         "seed": options.seed,
         "options": shown,
         "content": before,
@@ -233,16 +168,3 @@ def _consistency(
     result["figures"]["consistency"] = consistency.figures(
         p, q, x, labels, known, options.seed, lambda what, done: tell(what, 0.5 + 0.5 * done), chain=chain
     )
-
-
-def best(figures: Sequence[Figure | None]) -> int | None:
-    """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
-    uncertainty, as `results.winner` has it.
-    """
-    known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
-    if len(known) < 2:
-        return None
-    for i, f in known.items():
-        if all(winner(f, other) == "game" for k, other in known.items() if k != i):
-            return i
-    return None

@@ -4,8 +4,6 @@ Those of digits and MNIST are shipped in checkpoints/extractors/DATA; others are
 in the cache folder. A folder holds extractor.safetensors and extractor.json: how accurate it is, and how it was made.
 """
 
-import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,11 @@ from . import files
 from .checkpoints import read_tensors
 from .config import DataConfig
 from .errors import SymeqError
-from .gallery import SHIPPED
-from .store import cache_root
+from .measured import extractor_folder, extractor_name
 
 FEATURES = 96
 BATCH = 500
 WIDTHS = (16, 32, 64)
-GOES_IN = {"digits", "mnist"}  # shipped
 
 
 class Classifier(nn.Module):
@@ -91,19 +87,10 @@ class Extractor:
         return torch.cat(parts) if parts else torch.zeros(0, (FEATURES, self.classes)[which])
 
 
-def folder_of(data: DataConfig) -> Path:
-    """Where the extractor of these data is, or would be."""
-    if data.name in GOES_IN:
-        return SHIPPED / "extractors" / data.name
-    key = json.dumps([data.path, data.size, data.channels])
-    return cache_root() / "extractors" / f"{data.name}-{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}"
-
-
 def extractor(data: DataConfig | str) -> Extractor:
     """The extractor of a data set; SymeqError with the way out where there is none."""
     data = DataConfig(name=data) if isinstance(data, str) else data
-    folder = folder_of(data)
-    path = folder / "extractor.safetensors"
+    path = extractor_folder(data) / "extractor.safetensors"
     if not path.is_file():
         settings = "".join(f" --set {k}={v}" for k in ("path", "size", "channels") if (v := getattr(data, k)))
         way = (
@@ -114,17 +101,16 @@ def extractor(data: DataConfig | str) -> Extractor:
             f"There is no feature extractor for {data.name} ({way}), so these figures are left out"
             + (": FID by Inception (--inception) needs none." if data.name == "celeba" else f": {command}.")
         )
-    return _loaded(path, path.stat().st_mtime_ns)
+    return _loaded(path, path.stat().st_mtime_ns, str(extractor_name(data)))
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: Path, changed: int) -> Extractor:
+def _loaded(path: Path, changed: int, name: str) -> Extractor:
     facts = files.read_json(path.with_suffix(".json"))
     tensors, _ = read_tensors(path)
     try:
         net = Classifier(tuple(facts["shape"]), facts["classes"])
         net.load_state_dict(tensors)
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()
-        return Extractor(net, facts, f"symeq-{facts['data']}-{digest}")
+        return Extractor(net, facts, name)
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         raise SymeqError(f"The extractor in {path.parent} is damaged: restore it, or train it anew.") from e

@@ -10,6 +10,7 @@ from typing import Any
 from . import files
 from .config import Config, DataConfig, override, parse_settings
 from .errors import UsageError
+from .measured import QUICK, Options, best, extractor_folder, stored
 from .results import shown
 from .runs import read_config, runs_root
 
@@ -47,7 +48,6 @@ def evaluate(o: argparse.Namespace) -> int:
 def _whole(o: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .evaluation import QUICK, Options, stored
     from .evaluation import evaluate as measure
     from .trainer import device_of, set_threads
 
@@ -78,8 +78,6 @@ def _whole(o: argparse.Namespace) -> int:
 
 def table(results: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of text: what was evaluated, then a row for each figure and a column for each pair."""
-    from .evaluation import best
-
     lines = [_head(r, letter if len(results) > 1 else "") for r, letter in zip(results, _letters(results), strict=True)]
     rows: list[tuple[str, ...]] = [("", *(_letters(results) if len(results) > 1 else ["value"]), "unit", "n", "better")]
     groups = dict.fromkeys(g for r in results for g in r["figures"])
@@ -185,7 +183,6 @@ def train_extractor(o: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .classifier import train_extractor as train
-    from .extractors import folder_of as home
     from .trainer import set_threads
 
     set_threads(0)
@@ -204,5 +201,5 @@ def train_extractor(o: argparse.Namespace) -> int:
 
         facts = train(data, o.seed, o.epochs, o.out, tell)
     print(f"{facts['accuracy']:.2%} of {facts['n']:,} test images ({facts['seen']}) right, {facts['epochs']} epochs")
-    print(o.out or home(data))
+    print(o.out or extractor_folder(data))
     return 0

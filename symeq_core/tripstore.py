@@ -7,6 +7,7 @@ from typing import Any
 from . import files
 from .errors import SymeqError
 from .gallery import Pair
+from .measured import extractor_name
 from .runs import read_config
 from .store import Entry, content
 
@@ -22,19 +23,14 @@ Progress = Callable[[str, float], object]
 def entry(folder: Path, start: str = "test") -> Entry:
     """Where the statistics of chains from this kind of start are kept; SymeqError where the folder holds no pair."""
     return Entry(
-        "chain", {"pair": content(folder), "start": start, "classifier": _classifier(folder), "version": VERSION}
+        "chain",
+        {
+            "pair": content(folder),
+            "start": start,
+            "classifier": extractor_name(read_config(folder).data),
+            "version": VERSION,
+        },
     )
-
-
-def _classifier(folder: Path) -> str | None:
-    """Which classifier would be asked, by the time of change of its file; without loading it."""
-    from .extractors import folder_of
-
-    try:
-        path = folder_of(read_config(folder).data) / "extractor.safetensors"
-        return str(path.stat().st_mtime_ns) if path.is_file() else None
-    except OSError:
-        return None
 
 
 def found(pair: Pair, start: str = "test") -> dict[str, Any] | None:

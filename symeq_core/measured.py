@@ -1,0 +1,101 @@
+"""What has been measured of a pair, and where it is kept; `evaluation` measures it. Imports no torch."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .config import DataConfig
+from .errors import UsageError
+from .gallery import SHIPPED, Pair
+from .results import Figure, winner
+from .runs import read_config
+from .store import Entry, cache_root, content
+
+FORMAT = 1
+VERSION = 1  # of what is computed: results of another one are computed anew
+WITH_EXTRACTOR = {"digits", "mnist"}  # shipped with one
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an evaluation's numbers depend on, besides the pair."""
+
+    n: int = 2000  # images in each set whose quality is scored
+    chain: int = 1000  # round trips of the longest chain
+    seed: int = 0
+    limit: int = 10_000  # test images for likelihood, consistency and utilities, which have limits of their own
+    inception: bool = False
+
+    def __post_init__(self) -> None:
+        if not 20 <= self.n <= 35_000 or not 1 <= self.chain <= 100_000:
+            raise UsageError("--n is from 20 to 35,000 (half of MNIST), and --chain from 1 to 100,000.")
+        if self.limit < 20:
+            raise UsageError(f"A limit of {self.limit} leaves no uncertainty to state: use at least 20 images.")
+
+
+QUICK = Options(n=500, chain=100, limit=500)
+
+
+def extractor_folder(data: DataConfig) -> Path:
+    """Where the extractor of these data is, or would be."""
+    if data.name in WITH_EXTRACTOR:
+        return SHIPPED / "extractors" / data.name
+    key = json.dumps([data.path, data.size, data.channels])
+    return cache_root() / "extractors" / f"{data.name}-{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}"
+
+
+def extractor_name(data: DataConfig) -> str | None:
+    """Which extractor these data have now, by the hash of its weights; None where they have none."""
+    path = extractor_folder(data) / "extractor.safetensors"
+    if not path.is_file():
+        return None
+    return f"symeq-{data.name}-{hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()}"
+
+
+def stored(folder: Path, options: Options | None = None) -> Entry:
+    """Where the result of this pair and these options is kept; SymeqError where the folder holds no pair."""
+    name = extractor_name(read_config(folder).data)
+    shown = asdict(options or Options())
+    return Entry("evaluation", {"content": content(folder), "options": shown, "extractor": name, "version": VERSION})
+
+
+def found(pair: Pair) -> dict[str, Any] | None:
+    """The evaluation that is known of a pair: from its metrics.json if that is of the weights it holds now, else from
+    the store, at default options; None where there is none. SymeqError where the pair is damaged.
+    """
+    beside = pair.metrics()
+    if beside and beside.get("content") == content(pair.folder):
+        return beside
+    entry = stored(pair.folder)
+    return read(entry, pair.folder) if entry.is_done() else None
+
+
+def read(entry: Entry, folder: Path) -> dict[str, Any]:
+    """A result with what the folder says of itself: a copy under another name has the same content."""
+    c = read_config(folder)
+    mine = {
+        "format": FORMAT,
+        "name": c.name,
+        "data": c.data.name,
+        "model": f"{c.model.kind} {' '.join(map(str, c.model.latents))}",
+        "learner": c.learner.name,
+        "training seed": c.seed,
+    }
+    return mine | files.read_json(entry.json, limit=16 << 20)
+
+
+def best(figures: Sequence[Figure | None]) -> int | None:
+    """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
+    uncertainty, as `results.winner` has it, which must be known.
+    """
+    known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
+    if len(known) < 2 or any(f.get("stderr") is None for f in known.values()):
+        return None
+    for i, f in known.items():
+        if all(winner(f, other) == "game" for k, other in known.items() if k != i):
+            return i
+    return None
