@@ -12,6 +12,7 @@ from .config import Config, DataConfig
 from .datasets import Dataset, load_data
 from .errors import SymeqError
 from .extractors import Extractor, extractor
+from .measured import Options, read, stored
 from .metrics import utilities
 from .runs import read_config
 from .seeds import derive
