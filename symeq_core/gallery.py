@@ -128,9 +128,9 @@ class Headline(NamedTuple):
 
 
 HEADLINES = (
-    ("quality", "limiting frechet", "limiting images"),
-    ("consistency", "retention 100", "still the same digit"),
-    ("likelihood", "ELBO", "ELBO"),
+    ("quality", "Frechet distance, limiting", "limiting images, FD ↓"),
+    ("consistency", "label retention after 10", "same class after 10 ↑"),
+    ("likelihood", "ELBO", "ELBO ↑"),
 )
 
 

@@ -11,7 +11,7 @@ from symeq_core import boards, compare, terms
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, words
+from . import evaluate, pairs, words
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -132,17 +132,13 @@ def _trained(pair: Pair) -> int | None:
 
 
 def figures(chosen: Sequence[Column]) -> None:
-    """The figures of all, with their errors, and which is better."""
-    stored = []
-    for letter, pair in chosen:
-        try:
-            stored.append(pair.metrics())
-        except SymeqError as e:
-            st.error(f"{letter}: {e}")
-            stored.append(None)
-    found = compare.rows(stored, [events(c.pair) for c in chosen], [c.letter for c in chosen])
+    """The figures of all, with their errors, and which is better: those of evaluations or, until there are any for
+    all, those of the last probes.
+    """
+    if evaluate.comparison([(c.letter, c.pair) for c in chosen]):
+        return
+    found = compare.rows([None] * len(chosen), [events(c.pair) for c in chosen], [c.letter for c in chosen])
     if not found:
-        st.caption("There are no figures of these pairs yet: `python -m symeq_core evaluate FOLDER` measures them.")
         return
     comparable = len({c.pair.config().data.name for c in chosen}) == 1
     cards = "".join(_card(r, chosen, comparable) for r in found)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from symeq_core import gallery, shelf
+from symeq_core import gallery, measured, shelf
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 from symeq_core.runs import Run, new_folder
@@ -82,7 +82,7 @@ def _picture(pair: Pair) -> None:
 def figures(group: list[Pair]) -> None:
     """The headline figures of pairs in a small table, a column each; what a figure means is told at the pointer."""
     try:
-        found = [{h.name: h for h in gallery.headlines(pair.metrics() or {})} for pair in group]
+        found = [{h.name: h for h in gallery.headlines(measured.found(pair) or {})} for pair in group]
     except SymeqError as e:
         st.caption(str(e))
         return

@@ -1,0 +1,156 @@
+"""Figures of pairs side by side, and the button that measures them in a process of its own."""
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from symeq_core import compare, measured, results
+from symeq_core.errors import SymeqError
+from symeq_core.gallery import Pair
+
+from . import pairs
+
+SECONDS = 1.0  # between looks at an evaluation under way
+GROUPS = {
+    "quality": ("Sample quality", "How near decoded images are to real ones, in the features of a classifier."),
+    "inception": ("Inception FID", "In Inception's features, to be compared with published numbers."),
+    "likelihood": ("Likelihood", "How much probability the decoder gives to test images."),
+    "consistency": ("Consistency", "How near encoder and decoder are to being conditionals of one joint distribution."),
+    "utilities": ("Utilities", "What the two players maximise, on test images."),
+}
+STYLE = (
+    "<style>.figures {border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums}"
+    ".figures th {text-align: right; font-weight: 600; padding: .3rem .6rem; vertical-align: bottom}"
+    ".figures td {text-align: right; padding: .22rem .6rem; border-top: 1px solid rgba(128,128,128,.22)}"
+    ".figures td:first-child, .figures th:first-child {text-align: left}"
+    ".figures td:last-child {text-align: left; opacity: .8}"
+    ".figures td[title], .figures th[title] {cursor: help}"
+    ".figures .group td {border-top: none; padding-top: .8rem; font-weight: 600}</style>"
+)
+
+
+def comparison(chosen: Sequence[tuple[str, Pair]]) -> bool:
+    """The figures of (letter, pair) side by side, and which is better; where any is missing, what measures it.
+
+    Returns whether all were there. A damaged pair is told in one sentence.
+    """
+    found, missing = [], []
+    for letter, pair in chosen:
+        try:
+            result = measured.found(pair)
+        except SymeqError as e:
+            st.error(f"{letter}: {e}")
+            return False
+        found.append(result)
+        if result is None:
+            missing.append((letter, pair))
+    known = [(letter, pair, r) for (letter, pair), r in zip(chosen, found, strict=True) if r is not None]
+    if missing:
+        _measure(missing)
+    elif known:
+        _table(known)
+    return not missing
+
+
+def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
+    letters = [letter for letter, _, _ in known]
+    comparable = len({pair.config().data.name for _, pair, _ in known}) == 1
+    heads = "".join(
+        f'<th title="{escape(pairs.title(pair))}" style="color:{pairs.colour(pair)}">{letter}</th>'
+        for letter, pair, _ in known
+    )
+    rows = [f"<tr><th>figure</th>{heads}<th style='text-align:left'>unit</th><th></th></tr>"]
+    group = None
+    for row in compare.rows([r for _, _, r in known], [[] for _ in known], letters):
+        if row.group != group:
+            group = row.group
+            name, what = GROUPS.get(group, (group, ""))
+            rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
+        rows.append(_row(row, comparable and "floor" not in row.name))
+    st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
+    st.caption(_facts(known, comparable))
+
+
+def _row(row: compare.Row, judged: bool) -> str:
+    cells = "".join(
+        f'<td title="{_tip(f)}" style="font-weight:{700 if judged and row.best == i else 400}">{results.shown(f)}</td>'
+        for i, f in enumerate(row.cells)
+    )
+    known = next((f for f in row.cells if f), {})
+    better = {"lower": "↓", "higher": "↑"}.get(str(known.get("better")), "")
+    side = {"↓": "lower is better", "↑": "higher is better"}.get(better, "neither side is better by itself")
+    return (
+        f'<tr><td title="{_tip(known)}">{escape(row.name)} <span title="{side}" style="opacity:.6">{better}</span></td>'
+        f"{cells}<td style='text-align:left;opacity:.7'>{escape(row.unit)}</td>"
+        f"<td>{escape(row.verdict) if judged else ''}</td></tr>"
+    )
+
+
+def _tip(f: dict | None) -> str:
+    """What a figure means, of how many images, by which extractor and seed."""
+    if not f or f.get("value") is None:
+        return escape((f or {}).get("reason") or "not measured")
+    meaning = str(f.get("meaning", "")).rstrip(".")
+    error = "" if f.get("stderr") is None else f" ± {f['stderr']:.2g} (one standard error)"
+    extractor = f" Extractor: {f['extractor']}." if f.get("extractor") else ""
+    return escape(f"{meaning}. {f['value']:.6g}{error}, n = {f['n']:,}, seed {f.get('seed', 0)}.{extractor}")
+
+
+def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
+    parts = []
+    for letter, _, r in known:
+        steps = f"trained for {r['steps']:,} iterations" if r.get("steps") is not None else "trained elsewhere"
+        speed = r.get("speed", {}).get("chain images per second")
+        fast = f", its chain at {speed:,} images a second" if speed else ""
+        parts.append(f"{letter} {steps}, evaluated in {r['seconds']:,.0f} s{fast}")
+    parts += [f"{letter} has no {k}: {why}" for letter, _, r in known for k, why in r.get("missing", {}).items()]
+    text = "; ".join(parts) + ". ± is one standard error of measuring; what a figure means is told at the pointer."
+    if len(known) > 1:
+        text += (
+            " Bold: better by more than two standard errors of the difference, the errors taken as independent."
+            if comparable
+            else " The images differ, so the figures can't be compared."
+        )
+    return text
+
+
+def _measure(missing: Sequence[tuple[str, Pair]]) -> None:
+    """A button where nothing is under way, else how far it is."""
+    entries = []
+    try:
+        for letter, pair in missing:
+            entries.append((letter, pair, measured.stored(pair.folder)))
+    except SymeqError as e:
+        st.error(str(e))
+        return
+    if any(entry.is_running() for _, _, entry in entries):
+        _progress([(letter, entry) for letter, _, entry in entries])
+        return
+    for letter, _, entry in entries:
+        why = entry.failure()
+        if why:
+            st.error(f"{letter} could not be evaluated: {why}")
+    names = " and ".join(letter for letter, _, _ in entries)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button(f"Evaluate {names}", icon=":material/straighten:", key="evaluate", help=_HELP):
+            for _, pair, entry in entries:
+                entry.launch(["evaluate", str(pair.folder.resolve())])
+            st.rerun()
+        st.caption(
+            f"{names} has not been evaluated yet: sample quality, likelihood and consistency, each with its "
+            "uncertainty. About half a minute for digits, two to five minutes for MNIST, in a process of its own."
+        )
+
+
+_HELP = "Goes on when you leave the page; the result is kept and found again for these very weights."
+
+
+@st.fragment(run_every=SECONDS)
+def _progress(entries: Sequence[tuple[str, measured.Entry]]) -> None:
+    if not any(entry.is_running() for _, entry in entries):
+        st.rerun()
+    for letter, entry in entries:
+        if entry.is_running():
+            what, done = entry.progress()
+            st.progress(done, f"Evaluating {letter}: {what} …")
