@@ -34,33 +34,52 @@ def in_parts(function: Any, x: Tensor, batch: int) -> Tensor:
 
 
 class Quality:
-    """Frechet distance of the mean images' features to those of real images."""
+    """Frechet distance of the mean images' features to those of real images that no chain started from.
+
+    These are `reference`; else the images of x that were not chosen; else, where those are fewer than the chains, each
+    half of the chains is compared with the real images that the other half started from, and the mean is taken.
+    """
 
     def __init__(
-        self, extractor: Extractor | None, x: Tensor, chosen: Tensor, reference: Tensor | None, seed: int, batch: int
-    ):
+        self,
+        extractor: Extractor | None,
+        x: Tensor,
+        chosen: Tensor,
+        reference: Tensor | None,
+        seed: int,
+        batch: int,
+    ) -> None:
         self.extractor, self.seed, self.batch = extractor, seed, batch
         self.values: list[float] = []
         self.errors: list[float] = []
         if extractor is None:
             return
-        real = in_parts(extractor.features, x if reference is None else reference, batch)
-        if reference is None:
-            order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "halves")))
-            a, b = real[order[: len(x) // 2]], real[order[len(x) // 2 :]]
-            self.how = f"between two halves of the {len(x):,} real images"
+        n = len(chosen)
+        starts = in_parts(extractor.features, x[chosen], batch)
+        if reference is None and len(x) >= 2 * n:
+            others = torch.ones(len(x), dtype=torch.bool)
+            others[chosen] = False
+            reference = x[others.nonzero().squeeze(1)]
+        self.sides: list[tuple[Tensor, Tensor]]  # which chains, and the features they are compared with
+        if reference is not None:
+            self.sides = [(torch.arange(n), in_parts(extractor.features, reference, batch))]
+            self.floor = frechet_distance(starts, self.sides[0][1])
         else:
-            a, b = in_parts(extractor.features, x[chosen], batch), real
-            self.how = f"of {len(chosen):,} other real images to the same {len(real):,}"
-        self.real, self.floor = real, frechet_distance(a, b)
+            order = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, "halves")))
+            a, b = order[: n // 2], order[n // 2 :]
+            self.sides = [(a, starts[b]), (b, starts[a])]
+            self.floor = frechet_distance(starts[a], starts[b])
 
     def at(self, k: int, z: Values, image: Tensor) -> None:
         if self.extractor is None:
             return
         features = in_parts(self.extractor.features, image, self.batch)
-        self.values.append(frechet_distance(features, self.real))
-        g, n = torch.Generator().manual_seed(derive(self.seed, "bootstrap", k)), len(features)
-        again = [frechet_distance(features[torch.randint(n, (n,), generator=g)], self.real) for _ in range(BOOTSTRAPS)]
+        self.values.append(sum(frechet_distance(features[i], real) for i, real in self.sides) / len(self.sides))
+        g = torch.Generator().manual_seed(derive(self.seed, "bootstrap", k))
+        again = []
+        for _ in range(BOOTSTRAPS):
+            picks = [(i[torch.randint(len(i), (len(i),), generator=g)], real) for i, real in self.sides]
+            again.append(sum(frechet_distance(features[i], real) for i, real in picks) / len(picks))
         self.errors.append(torch.tensor(again).std().item())
 
     def result(self) -> dict[str, dict[str, Any]]:
@@ -68,15 +87,19 @@ class Quality:
         if self.extractor is None:
             nothing = dict.fromkeys(("value", "stderr", "floor", "n_reference", "features"))
             return {"frechet": group(unit, meaning, NO_EXTRACTOR, **nothing)}
+        chains, real = self.sides[0]
+        meaning += f". {len(chains):,} images against {len(real):,}"
+        if len(self.sides) == 2:
+            meaning += ", the mean of both halves"
         return {
             "frechet": group(
                 unit,
-                f"{meaning}. Floor: the same figure {self.how}",
+                f"{meaning}. Floor: the same of as many other real images; fewer images give larger distances",
                 value=self.values,
                 stderr=self.errors,
                 floor=self.floor,
-                n_reference=len(self.real),
-                features=self.real.shape[1],
+                n_reference=len(real),
+                features=real.shape[1],
             )
         }
 

@@ -46,21 +46,40 @@ def test_it_is_torch_fidelitys(n):
     assert frechet_distance(a, b) == pytest.approx(next(iter(theirs.values())), rel=1e-3)
 
 
-def test_quality_is_zero_for_the_reference_itself_and_states_its_floor():
-    g = torch.Generator().manual_seed(2)
-    x, other = torch.rand(200, 1, 1, 3, generator=g), torch.rand(300, 1, 1, 3, generator=g)
-    look = Quality(ByPixel(), x, torch.arange(200), None, 0, 64)
-    look.at(0, {}, x)
-    found = look.result()["frechet"]
-    assert found["value"][0] == pytest.approx(0, abs=1e-9)
-    assert found["stderr"][0] > 0
-    assert "two halves of the 200" in found["meaning"]
-    look = Quality(ByPixel(), x, torch.arange(50), other, 0, 64)
-    look.at(0, {}, x[:50])
-    found = look.result()["frechet"]
-    assert found["value"][0] == pytest.approx(found["floor"])
-    assert found["floor"] == pytest.approx(frechet_distance(x[:50].flatten(1), other.flatten(1)), rel=1e-6)
-    assert (found["n_reference"], found["features"]) == (300, 3)
+def quality(x, chosen, reference, shown):
+    look = Quality(ByPixel(), x, chosen, reference, 0, 64)
+    look.at(0, {}, shown)
+    return look.result()["frechet"]
+
+
+def real(n, seed):
+    return torch.rand(n, 1, 1, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def test_quality_of_real_images_is_the_floor():
+    """Shown the very starts, each way of comparing gives its floor: a reference, the images left over, halves."""
+    x, other = real(200, 2), real(300, 3)
+    chosen = torch.arange(0, 100, 2)
+    given, rest = quality(x, chosen, other, x[chosen]), quality(x, chosen, None, x[chosen])
+    assert given["value"][0] == pytest.approx(given["floor"])
+    assert given["floor"] == pytest.approx(frechet_distance(x[chosen].flatten(1), other.flatten(1)))
+    assert (given["n_reference"], given["features"]) == (300, 3)
+    left = torch.cat((x[1:100:2], x[100:])).flatten(1)
+    assert rest["value"][0] == pytest.approx(frechet_distance(x[chosen].flatten(1), left))
+    assert rest["n_reference"] == 150
+    halves = quality(x, torch.arange(200), None, x)
+    assert halves["value"][0] == pytest.approx(halves["floor"])
+    assert halves["n_reference"] == 100
+    assert "100 images against 100, the mean of both halves" in halves["meaning"]
+    assert all(f["stderr"][0] > 0 for f in (given, rest, halves))
+
+
+def test_quality_sees_a_shift():
+    """Features moved by 1 in each of three pixels: 3 more than the floor, up to correlations of the samples."""
+    x = real(400, 4)
+    found = quality(x, torch.arange(400), None, x + 1)
+    assert found["value"][0] == pytest.approx(3 + found["floor"], abs=0.3)
+    assert found["stderr"][0] < 0.2
 
 
 def looked(start, origin, *steps):
