@@ -9,10 +9,10 @@ START = {"noise": "noise", "prior": "random codes"}
 Known = tuple[str, Statistics]
 
 
-def summary(a: Statistics | None, b: Statistics | None, names: tuple[str, str] = ("A", "B")) -> str:
-    """What the chains of each keep of their class, how far their images are from real ones; empty without numbers."""
+def summary(a: Statistics | None, b: Statistics | None, names: tuple[str, str] = ("A", "B")) -> tuple[str, str]:
+    """(what the chains of each keep of their class, how far their images get from real ones); empty where unknown."""
     both = [(name, s) for name, s in zip(names, (a, b), strict=True) if s is not None]
-    return " ".join(filter(None, (_classes(both, names), _distances(both))))
+    return _classes(both, names), _distances(both)
 
 
 def _classes(both: list[Known], names: tuple[str, str]) -> str:

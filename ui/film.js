@@ -39,6 +39,7 @@ class View {
     this.playing = false;
     this.own = true; // whether to play anew when other chains come: nobody chose a step by hand
     this.sides = [];
+    this.version = 0; // of what is drawn from
     this.ui.play.onclick = () => this.toggle();
     $(".back").onclick = () => this.step(-1);
     $(".forth").onclick = () => this.step(1);
@@ -51,8 +52,9 @@ class View {
     new ResizeObserver(() => this.draw()).observe(root);
   }
 
-  update(data, report) {
+  update(data, report, ask) {
     this.report = report;
+    this.version += 1;
     this.data = data;
     this.last = Math.log1p(data.ks.at(-1));
     this.show ??= data.show;
@@ -66,6 +68,8 @@ class View {
     this.build();
     this.ticks();
     this.draw();
+    const have = `${data.id} ${data.pairs.map((p) => p.frames).join(" ")}`;
+    if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
   }
 
   build() {
@@ -100,6 +104,7 @@ class View {
     image.onload = () => {
       if (side.wanted[kind] !== source) return; // newer pictures are on their way
       side.images[kind] = { image, frames };
+      this.version += 1;
       this.draw();
     };
     image.src = "data:image/png;base64," + source;
@@ -187,11 +192,19 @@ class View {
     for (const b of this.root.querySelectorAll(".toggle button")) b.setAttribute("aria-pressed", b.dataset.show === this.show);
     const done = this.loaded() + 1 === this.data.ks.length;
     this.ui.wait.textContent = done ? "" : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`;
-    for (const side of this.sides.slice(0, this.data.pairs.length)) {
-      this.count(side, f);
-      this.now(side, f);
-      this.strip(side, f);
-    }
+    for (const side of this.sides.slice(0, this.data.pairs.length)) this.paint(side, f);
+  }
+
+  paint(side, f) { // only what has changed: while it plays, most animation frames move the slider alone
+    const now = [f, this.show, this.version, this.root.clientWidth].join();
+    if (side.painted === now) return;
+    side.painted = now;
+    this.count(side, f);
+    this.now(side, f);
+    const { frames } = this.layout(side), here = frames.findLastIndex((frame) => frame <= f);
+    const strip = [here, this.show, this.version, this.root.clientWidth].join();
+    if (side.strip !== strip) this.strip(side, here);
+    side.strip = strip;
   }
 
   count(side, f) {
@@ -212,7 +225,7 @@ class View {
     const out = side.element.querySelector(".distance"), found = side.pair.frechet;
     if (!found) { out.textContent = ""; return; }
     const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
-    out.textContent = `${value < 10 ? value.toFixed(1) : Math.round(value)} from the data`;
+    out.textContent = `distance from data ${value < 10 ? value.toFixed(1) : Math.round(value)}`;
     out.title = found.meaning;
   }
 
@@ -286,11 +299,9 @@ class View {
     return { element, frames, cell: Math.min(60, width / frames.length), head: 18 };
   }
 
-  strip(side, f) {
+  strip(side, here) {
     const { element, frames, cell, head } = this.layout(side), ink = this.colours(side);
     const c = this.canvas(element, head + side.pair.n * cell + 2);
-    let here = 0;
-    frames.forEach((frame, j) => { if (frame <= f) here = j; });
     c.textAlign = "center";
     c.textBaseline = "middle";
     frames.forEach((frame, j) => {
@@ -339,5 +350,5 @@ class View {
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".film");
   if (!views.has(root)) views.set(root, new View(root));
-  views.get(root).update(data, (view) => setStateValue("view", view));
+  views.get(root).update(data, (view) => setStateValue("view", view), (have) => setStateValue("asked", have));
 }

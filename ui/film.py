@@ -10,8 +10,7 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 AT_ONCE = 50  # steps that are there with the first picture
-SECONDS = 0.35  # of computing between two pictures
-EVERY = 0.3
+SECONDS = 0.3  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
 STEADY = """<style>
 .st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
@@ -32,11 +31,13 @@ class Reel:
         self.film, self.classes, self.lock = film, list(classes), threading.Lock()
         self._sent: dict[str, Any] = {}
 
-    def payload(self, until: int = 0, seconds: float = 0.0) -> dict[str, Any]:
-        """What the component draws, after computing up to step `until` and then for about so many seconds."""
+    def payload(self, further: bool = False) -> dict[str, Any]:
+        """What the component draws: as far as computed, at least AT_ONCE steps, or at least one frame further."""
         with self.lock:
-            self.film.advance(until)
-            self.film.advance(seconds=seconds)
+            self.film.advance(AT_ONCE)
+            if further:
+                self.film.advance(seconds=SECONDS)
+                self.film.advance(self.film.next_mark)
             if self._sent.get("frames") != len(self.film.samples):
                 self._sent = self._encoded()
             return self._sent
@@ -59,34 +60,31 @@ class Reel:
         }
 
 
+@st.fragment
 def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) -> None:
-    """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown."""
-    for reel in reels:
-        reel.payload(AT_ONCE)
-    done = all(reel.film.done for reel in reels)
+    """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown.
+
+    The browser asks for more frames whenever it has got some, until it has all.
+    """
+    held = st.session_state.get("film") or {}
+    asked = (held.get("asked") or "").startswith(f"{identity} ")
+    sent = [reel.payload(asked) for reel in reels]
+    k, shown = st.query_params.get("k", ""), st.query_params.get("show")
     st.html(STEADY)
     with st.container(key="film-box"):
-        st.fragment(_film, run_every=None if done else EVERY)(reels, names, identity, done)
-
-
-def _film(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, was_done: bool) -> None:
-    sent = [reel.payload(seconds=0 if was_done else SECONDS / len(reels)) for reel in reels]
-    k = st.query_params.get("k", "")
-    shown = st.query_params.get("show")
-    found = _component(
-        key="film",
-        data={
-            "id": identity,
-            "ks": list(reels[0].film.ks),
-            "k": int(k) if k.isdecimal() and len(k) < 6 else None,
-            "show": shown if shown in SHOWN else SHOWN[0],
-            "pairs": [name | part for name, part in zip(names, sent, strict=True)],
-        },
-        on_view_change=lambda: None,
-    )
+        found = _component(
+            key="film",
+            data={
+                "id": identity,
+                "ks": list(reels[0].film.ks),
+                "k": int(k) if k.isdecimal() and len(k) < 6 else None,
+                "show": shown if shown in SHOWN else SHOWN[0],
+                "pairs": [name | part for name, part in zip(names, sent, strict=True)],
+            },
+            on_view_change=lambda: None,
+            on_asked_change=lambda: None,
+        )
     if found.view:
         st.query_params["k"] = str(found.view["k"])
         if (show := found.view["show"]) != st.query_params.get("show", SHOWN[0]):
             st.query_params["show"] = show
-    if not was_done and all(reel.film.done for reel in reels):
-        st.rerun()  # once more, without the timer

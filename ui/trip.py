@@ -1,5 +1,6 @@
 """Round trips: where they start, and the films of both pairs."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,10 +130,12 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
     if start.kind == "draw" and not start.code:
         return
     reels: list[film.Reel] = []
+    shown: list[Pair] = []
     names: list[dict[str, Any]] = []
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         try:
             reels.append(_reel(pair, pair.stamp(), start))
+            shown.append(pair)
             title = words.LEARNERS[pair.config().learner.name]
             names.append(
                 {"name": letter, "title": title, "colour": pairs.colour(pair), "frechet": _frechet(known, letter)}
@@ -140,7 +143,7 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
         except SymeqError as e:
             st.error(f"{letter}: {e}")
     if reels:
-        film.show(reels, names, repr((start, [p.stamp() for p in both])))
+        film.show(reels, names, _identity(start, shown))
 
 
 def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
@@ -150,6 +153,12 @@ def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
         return None
     meaning = f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f}."
     return {"ks": s["ks"], "value": s["frechet"]["value"], "meaning": meaning}
+
+
+def _identity(start: Start, both: Sequence[Pair]) -> str:
+    """A name of what is shown, without spaces."""
+    text = repr((start, [p.stamp() for p in both]))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 @st.cache_resource(max_entries=24, show_spinner="Starting the chains …")

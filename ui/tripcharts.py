@@ -23,6 +23,7 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
         st.caption(f"{pair}: not known, as {why}.")
     rows = curves.points(what, found)
     if rows:
+        st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))
         st.altair_chart(_chart(what, rows, curves.levels(what, found), style), key=f"curve {what.group}")
 
 
@@ -34,13 +35,13 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
         scale=alt.Scale(type="symlog", constant=1, domain=[0, ticks[-1]], nice=False),
         axis=alt.Axis(values=[t for t in ticks if t in (0, 1, 10, 100, 1000)], format=",d", grid=False),
     )
-    y_title = what.unit + (f" (dashed: {what.line})" if what.line else "")
     letters = sorted({r["pair"] for r in rows})
     colours = [style[k] for k in letters]
     same = len(set(colours)) < len(colours)
     colour = alt.Color("pair:N", scale=alt.Scale(domain=letters, range=colours), legend=None)
     base = alt.Chart(pd.DataFrame(rows)).encode(x=x, color=colour)
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
+    scale = alt.Scale(domain=[0, 1]) if what.group == "retention" else alt.Scale(zero=True)
+    y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
     tooltip = [
         alt.Tooltip("pair:N"),
         alt.Tooltip("k:Q", format=","),
@@ -52,16 +53,16 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
     dash = alt.StrokeDash("pair:N", scale=alt.Scale(domain=letters, range=[[1, 0], [8, 3]]), legend=None)
     line = base.mark_line(strokeWidth=2.5).encode(y=y, **({"strokeDash": dash} if same else {}))
     parts: list[Any] = [
-        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
+        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         line,
         base.mark_circle(size=45, opacity=1).encode(y=y, tooltip=tooltip),
     ]
     last = base.transform_filter(alt.datum.k == max(r["k"] for r in rows))
     parts.append(last.mark_text(align="left", dx=7, fontWeight="bold", fontSize=13).encode(y=y, text="pair:N"))
     if levels:
-        level = alt.Chart(pd.DataFrame(levels)).encode(x=x, color=colour, y=alt.Y("value:Q", title=y_title))
+        level = alt.Chart(pd.DataFrame(levels)).encode(x=x, color=colour, y=alt.Y("value:Q", title=None))
         parts.insert(0, level.mark_line(strokeDash=[3, 3], strokeWidth=1.5, opacity=0.8))
-    return alt.layer(*parts).properties(height=HEIGHT, padding={"right": 18, "left": 2, "top": 6, "bottom": 2})
+    return alt.layer(*parts).properties(height=HEIGHT)
 
 
 def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> None:

@@ -37,9 +37,9 @@ def found(both: Sequence[Pair], start: str) -> Found:
 
 def sentence(known: Found) -> None:
     """The sum of it, from the numbers."""
-    text = verdict.summary(known.get("A"), known.get("B"))
-    if text:
-        st.markdown(f"**{text}**")
+    classes, distances = verdict.summary(known.get("A"), known.get("B"))
+    if classes or distances:
+        st.markdown(f"**{classes}** {distances}" if classes else distances)
 
 
 def show(both: Sequence[Pair], start: str, known: Found) -> None:
