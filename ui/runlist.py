@@ -98,7 +98,7 @@ def choose(found: list[Row]) -> list[Row]:
             key="show",
             bind="query-params",
             label_visibility="collapsed",
-            help="Active: training, paused or waiting. Done: finished or stopped. Broken: failed, interrupted, damaged.",
+            help="Active: training, paused or waiting. Done: finished, stopped. Broken: failed, interrupted, damaged.",
         )
         sort = c.selectbox(
             "Sort",
@@ -209,7 +209,7 @@ def _title(row: Row) -> None:
 
 def _plain(text: str) -> str:
     """Text of a person's own in Markdown, without a meaning there."""
-    return "".join("\\" + k if k in r"\`*_{}[]()<>#+-.!|~:$" else k for k in text)
+    return "".join("\\" + k if k in r"\`*_[]<>~:$" else k for k in text)
 
 
 def _more(root: Path, row: Row) -> None:
@@ -246,7 +246,7 @@ def _do(act: Callable[[], object], done: str | None) -> None:
     try:
         act()
     except SymeqError as e:
-        st.toast(str(e), icon=":material/error:")
+        st.toast(str(e), icon=":material/error:", duration="long")
         return
     if done:
         st.toast(done)
@@ -284,11 +284,12 @@ def bring(root: Path) -> None:
     with st.expander("Import a run or checkpoint", icon=":material/upload:"):
         given = st.file_uploader("A zip exported here or on another machine", type="zip", key="import")
         if given and st.button("Import", type="primary", key="do import"):
-            _do(lambda: _import(root, given), None)
-
-
-def _import(root: Path, given) -> None:
-    st.session_state["imported"] = shelf.import_zip(given, root).folder
+            try:
+                st.session_state["imported"] = shelf.import_zip(given, root).folder
+            except SymeqError as e:
+                st.error(str(e))
+            else:
+                st.rerun()
 
 
 def brought() -> None:
