@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from . import files
 from .config import DataConfig
 from .errors import UsageError
 from .gallery import SHIPPED, Pair
-from .results import Figure, winner
 from .runs import read_config
 from .store import Entry, cache_root, content
 
+Figure = dict[str, Any]  # {"value", "stderr", "n", "unit", "meaning", "better": "lower" | "higher" | None, "seed", ...}
+
 FORMAT = 1
 VERSION = 1  # of what is computed: results of another one are computed anew
+ERRORS = 2.0  # a difference counts from this many standard errors of it on
 WITH_EXTRACTOR = {"digits", "mnist"}  # shipped with one
 
 
@@ -88,9 +91,22 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
     return mine | files.read_json(entry.json, limit=16 << 20)
 
 
+def winner(game: Figure, elbo: Figure) -> str | None:
+    """Who is better by more than ERRORS standard errors of the difference: "game", "elbo" or "tie"; None where that
+    can't be said.
+    """
+    a, b, better = game.get("value"), elbo.get("value"), game.get("better")
+    if a is None or b is None or better not in ("lower", "higher"):
+        return None
+    error = math.hypot(game.get("stderr") or 0.0, elbo.get("stderr") or 0.0)
+    if abs(a - b) <= ERRORS * error or a == b:
+        return "tie"
+    return "game" if (a < b) == (better == "lower") else "elbo"
+
+
 def best(figures: Sequence[Figure | None]) -> int | None:
     """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
-    uncertainty, as `results.winner` has it, which must be known.
+    uncertainty, as `winner` has it, which must be known.
     """
     known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
     if len(known) < 2 or any(f.get("stderr") is None for f in known.values()):
@@ -99,3 +115,14 @@ def best(figures: Sequence[Figure | None]) -> int | None:
         if all(winner(f, other) == "game" for k, other in known.items() if k != i):
             return i
     return None
+
+
+def shown(figure: Figure | None) -> str:
+    """A figure with its uncertainty, as precise as that allows."""
+    if not figure or figure.get("value") is None:
+        return "–"
+    value, error = figure["value"], figure.get("stderr")
+    if not error:
+        return f"{value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:,.{digits}f} ± {error:.{digits}f}"

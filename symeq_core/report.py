@@ -10,8 +10,7 @@ from typing import Any
 from . import files
 from .config import Config, DataConfig, override, parse_settings
 from .errors import UsageError
-from .measured import QUICK, Options, best, extractor_folder, stored
-from .results import shown
+from .measured import QUICK, Options, best, extractor_folder, shown, stored
 from .runs import read_config, runs_root
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"

@@ -5,6 +5,7 @@ import pytest
 from symeq_core import files, gallery, results
 from symeq_core.gallery import Pair
 from symeq_core.results import Match, winner
+from symeq_core.store import content
 
 from .test_gallery import stored
 
@@ -43,7 +44,7 @@ def match(tmp_path):
             "Frechet distance, limiting": figure(limiting),
             "Frechet distance, floor": figure(0.5, 0.01),
         }
-        files.write_json(folder / "metrics.json", {"figures": {"quality": quality}})
+        files.write_json(folder / "metrics.json", {"content": content(folder), "figures": {"quality": quality}})
         made[learner] = Pair(folder.name, folder)
     return Match("tiny", made["symmetric"], made["elbo"])
 
