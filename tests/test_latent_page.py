@@ -84,7 +84,7 @@ def test_numbers_of_a_pair_beside_itself_are_those_of_identity():
     metrics = {m.label: m.value for m in at.metric}
     assert metrics["Neighbours shared by A and B"].startswith("100.0%")
     assert metrics["Distance between A and B"] == "0.00 radii"
-    assert (sent(at)[1]["valueA"] == pytest.approx(100)) is True
+    np.testing.assert_allclose(sent(at)[1]["valueA"], 100, rtol=1e-5)
 
 
 def test_the_plane_brings_its_decoder_and_its_ellipses():
@@ -115,7 +115,7 @@ def test_a_selection_in_the_url_is_shown():
     page = texts(at)
     assert ">7 · " in page
     assert ">12 · " in page
-    assert at.query_params["sel"] == ["7,12"]
+    assert at.query_params["sel"] == "7,12"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_selection_in_the_url_is_shown():
 )
 def test_nonsense_in_the_url_does_no_harm(query):
     header, _ = sent(opened(**query))
-    assert header["start"]["selected"] in ([], [99999999][:0])
+    assert header["start"]["selected"] == []
     assert header["start"]["view"] is None
     assert header["start"]["lasso"] is None
 

@@ -60,13 +60,13 @@ def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> 
 
 def selected(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
     """Images, decodings and nearest neighbours of what is selected; of one image as an example where nothing is."""
-    if not chosen:
-        st.caption(
-            "Click a point, or draw a lasso around some, to see their images, decodings and nearest neighbours in the "
-            "latent space. For example:"
-        )
-    elif len(chosen) > ROWS:
-        st.caption(f"{len(chosen):,} images selected, the first {ROWS} shown.")
+    some = f", the first {ROWS} shown" if len(chosen) > ROWS else ""
+    st.caption(  # always there, so that the table keeps its place and doesn't flicker
+        f"{len(chosen):,} {'image' if len(chosen) == 1 else 'images'} selected{some}."
+        if chosen
+        else "Click a point, or draw a lasso around some, to see their images, decodings and nearest neighbours in the "
+        "latent space. For example:"
+    )
     table(found, view, chosen[:ROWS] or [0])
 
 
