@@ -185,9 +185,11 @@ def class_names(pair: Pair) -> tuple[str, ...]:
 
 def classifier(pair: Pair) -> Any:
     """images [B, C, H, W] -> probabilities [B, classes], or None where there is no classifier of these data."""
-    try:
-        from symeq_core.extractors import extractor
+    from symeq_core.extractors import extractor
 
-        return extractor(pair.config().data).probabilities
-    except (ImportError, SymeqError):
+    config = pair.config()
+    try:
+        found = extractor(config.data)
+    except SymeqError:
         return None
+    return found.probabilities if found.shape == config.model.x_shape else None

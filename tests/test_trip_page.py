@@ -1,0 +1,170 @@
+"""The round-trip page under AppTest: starts, links, statistics, and what is missing or damaged."""
+
+import json
+import shutil
+
+import pytest
+
+from symeq_core import strokes, tripstore
+from symeq_core.config import override
+from symeq_core.gallery import SHIPPED
+from symeq_core.presets import preset
+from symeq_core.runs import Run
+from symeq_core.store import Entry
+from symeq_core.worker import Worker
+
+from .test_curves import LABELS, Dark, X
+from .test_pages import opened, texts
+from .test_pages import root as root  # a fixture: a folder of runs of its own
+
+PAGE = "pages/5_Round_trip.py"
+PAIRS = {"a": "digits-bits-symmetric", "b": "digits-bits-elbo"}
+THREE = strokes.encode([strokes.np.array([[0.3, 0.2], [0.7, 0.25], [0.45, 0.48], [0.7, 0.7], [0.3, 0.85]])])
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+
+
+def given(at, name):
+    """What a component was given."""
+    found = [c.proto for c in at.get("bidi_component") if c.proto.component_name.endswith(name)]
+    return json.loads(found[0].json) if found else None
+
+
+@pytest.mark.parametrize("start", ["Every class", "One image", "Random codes", "Noise"])
+def test_every_start_has_a_film_of_both(start):
+    at = opened(PAGE, **PAIRS, start=start)
+    film = given(at, "film")
+    assert [p["name"] for p in film["pairs"]] == ["A", "B"]
+    assert film["k"] is None
+    for p in film["pairs"]:
+        assert (p["n"], p["h"], p["w"]) == (10, 8, 8)
+        assert film["ks"][p["frames"] - 1] == 50, "the first frames are there at once"
+        assert len(p["seen"]) == p["frames"]
+        assert (p["origin"] is None) == (start == "Noise")
+    a, b = film["pairs"]
+    assert (a["mean"] == b["mean"]) is False
+    if start == "Every class":
+        assert a["origin"] == list(range(10))
+
+
+def test_a_against_itself_is_the_same_film():
+    film = given(opened(PAGE, a=PAIRS["a"], b=PAIRS["a"], seed="3"), "film")
+    assert film["pairs"][0]["sample"] == film["pairs"][1]["sample"]
+
+
+def test_a_link_brings_image_seed_step_and_display():
+    at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", show="sample")
+    film = given(at, "film")
+    assert (film["k"], film["show"]) == (30, "sample")
+    assert given(at, "picker")["chosen"] == 17
+    other = given(opened(PAGE, **PAIRS, start="One image", image="17", seed="6"), "film")
+    assert other["id"] != film["id"]
+    assert other["pairs"][0]["sample"] != film["pairs"][0]["sample"]
+
+
+@pytest.mark.parametrize(
+    "query", [{"k": "x"}, {"k": "-3"}, {"show": "x"}, {"start": "x"}, {"image": "-1"}, {"seed": "a"}, {"class": "99"}]
+)
+def test_nonsense_in_the_url_does_no_harm(query):
+    assert given(opened(PAGE, **PAIRS, **query), "film")
+
+
+def test_a_drawing_in_the_url_is_shown_as_the_model_sees_it_and_starts_the_chains():
+    at = opened(PAGE, **PAIRS, start="Drawing", ink=THREE)
+    pad = given(at, "pad")
+    assert pad["code"] == THREE
+    assert [s["side"] for s in pad["seen"]] == [8]
+    assert given(at, "film")["pairs"][0]["n"] == 10
+    assert not at.error
+
+
+def test_nothing_drawn_yet_is_a_pad_and_no_film():
+    at = opened(PAGE, **PAIRS, start="Drawing")
+    assert given(at, "pad")["seen"] == []
+    assert given(at, "film") is None
+
+
+def test_a_drawing_that_is_none_is_one_sentence():
+    at = opened(PAGE, **PAIRS, start="Drawing", ink="!!")
+    assert [e.value for e in at.error] == ["The drawing in the address is damaged: clear it and draw again."]
+    assert given(at, "pad")["code"] == ""
+
+
+def stored(pairs, start="test", chains=None):
+    """Statistics as if they had been computed: of a tiny pair, one of them with all its chains kept."""
+    from symeq_core.gallery import Pair
+    from symeq_core.models import ModelConfig, build
+    from symeq_core.trips import chain_statistics
+
+    p, q = build(ModelConfig(kind="flat", latents="bernoulli:4", x_shape=(1, 3, 4)), seed=0)
+    for i, key in enumerate(pairs):
+        s = chain_statistics(p, q, X, LABELS, Dark(), ks=(0, 1, 10), start=start)
+        if s["retention"]["value"]:
+            s["retention"] |= {"value": [1.0, 1.0, [1.0, 0.25][i]], "stderr": [0.0] * 3}
+        entry = tripstore.entry(Pair(key, SHIPPED / key).folder, start)
+        entry.folder.mkdir(parents=True)
+        entry.json.write_text(json.dumps(s))
+
+
+def test_numbers_that_are_known_are_a_sentence_curves_and_matrices(monkeypatch):
+    monkeypatch.setattr("symeq_core.gallery.Pair.metrics", lambda self: None)
+    stored(PAIRS.values())
+    at = opened(PAGE, **PAIRS)
+    shown = texts(at)
+    assert "After 10 round trips, 100 ± 0 % of A's chains" in shown
+    assert "against 25" in shown
+    charts = [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
+    assert len(charts) == 6 + 2 + 2
+    assert given(at, "film")["pairs"][0]["frechet"]["ks"] == [0, 1, 10]
+    assert not [b for b in at.button if b.key == "measure"]
+
+
+def test_numbers_of_noise_say_why_nothing_is_kept(monkeypatch):
+    stored(PAIRS.values(), "noise")
+    at = opened(PAGE, **PAIRS, start="Noise")
+    assert "pixel noise is of no class" in texts(at)
+    assert "Fréchet distance of their images" in texts(at)
+
+
+def test_numbers_that_are_missing_are_computed_at_a_press(monkeypatch):
+    monkeypatch.setattr("symeq_core.gallery.Pair.metrics", lambda self: None)
+    started = []
+    monkeypatch.setattr(Entry, "launch", lambda self, arguments: started.append(arguments))
+    at = opened(PAGE, **PAIRS, start="Random codes")
+    at.button(key="measure").click().run()
+    assert not at.exception
+    assert [(a[0], a[1].rpartition("/")[2], a[3]) for a in started] == [
+        ("chain", PAIRS["a"], "prior"),
+        ("chain", PAIRS["b"], "prior"),
+    ]
+
+
+def test_a_damaged_pair_is_told_and_the_other_plays(root):
+    run = Run.create(root / "tiny", override(preset("digits-flat-elbo"), {"train.steps": 2}))
+    Worker(run).work()
+    (root / "tiny" / "latest.safetensors").write_bytes(b"nonsense")
+    at = opened(PAGE, a=PAIRS["a"], b="own:tiny")
+    assert [p["name"] for p in given(at, "film")["pairs"]] == ["A"]
+    assert any(e.value.startswith("B: ") for e in at.error)
+
+
+def test_pairs_of_different_data_stand_side_by_side(root, monkeypatch):
+    shutil.copytree(SHIPPED / PAIRS["b"], root / "other")
+    config = json.loads((root / "other" / "config.json").read_text())
+    (root / "other" / "config.json").write_text(json.dumps(config | {"data": config["data"] | {"name": "mnist"}}))
+    monkeypatch.setenv("SYMEQ_DATA", str(root / "nowhere"))
+    monkeypatch.setattr("symeq_core.datasets._torchvision", _missing)
+    at = opened(PAGE, a=PAIRS["a"], b="own:other")
+    assert [p["name"] for p in given(at, "film")["pairs"]] == ["A"]
+    assert any("no such data here" in e.value for e in at.error)
+    at = opened(PAGE, a=PAIRS["a"], b="own:other", start="Noise")
+    assert [p["name"] for p in given(at, "film")["pairs"]] == ["A", "B"], "noise needs no data"
+
+
+def _missing(*args, **options):
+    from symeq_core.datasets import DataError
+
+    raise DataError("There is no such data here.")
