@@ -53,7 +53,7 @@ class App:
         self.process.wait()
 
 
-def wait(done, what, seconds=60):
+def wait(done, what, seconds=180):
     end = time.time() + seconds
     while time.time() < end:
         value = done()

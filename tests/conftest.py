@@ -43,6 +43,6 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)  # patience costs nothing where all is well
     yield page
     page.close()

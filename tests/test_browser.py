@@ -11,11 +11,21 @@ import pytest
 from PIL import Image
 
 from symeq_core import supervisor
-from symeq_core.runs import Run
+from symeq_core.runs import Run, all_runs
 
 from .browser import App, iteration, needs_chromium, pid_of, press, settled, wait
 
 pytestmark = needs_chromium
+
+
+@pytest.fixture(autouse=True)
+def _nothing_trains_on(app):
+    """A test that failed leaves no run that keeps the next one waiting."""
+    yield
+    for run in all_runs(app.runs):
+        supervisor.cancel(app.runs, run.folder.name)
+        if run.is_running() and any("pid" in e for e in run.events()):
+            os.kill(pid_of(run), signal.SIGKILL)
 
 
 def started(page, app, **query):
@@ -167,6 +177,32 @@ def test_zoom_survives_updates_of_the_curve(app, page):
     page.mouse.dblclick(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     wait(lambda: page.evaluate(DOMAIN, 1)[1] > at + 500, "a double click shows all of it, also what is new")
     stopped(page, run)
+
+
+def test_the_url_of_the_form_reproduces_it(app, page):
+    page.goto(app.url("/Train"))
+    settled(page)
+    page.get_by_role("radio", name="Reverse", exact=True).click()
+    page.wait_for_url("**model=Reverse*")
+    page.get_by_role("radio", name="ELBO", exact=True).click()
+    for label, text in (("Iterations", "1234"), ("Seed", "7")):
+        page.get_by_label(label, exact=True).fill(text)
+        page.get_by_label(label, exact=True).press("Enter")
+    page.wait_for_url("**seed=7*")
+    page.get_by_text("More settings").click()
+    layers = page.get_by_label("Layers of code, z0 first", exact=True)
+    layers.fill("bernoulli:3 bernoulli:5")
+    layers.press("Enter")
+    page.wait_for_url("**layers=*")
+    settled(page)
+    page.goto(page.url)  # a new session
+    settled(page)
+    page.get_by_role("button", name="Start training: ELBO on Digits 8×8").click()
+    page.wait_for_url("**run=*")
+    run = Run.open(app.runs / page.url.split("run=")[1].split("&")[0])
+    c = run.config()
+    assert (c.model.kind, c.learner.name, c.train.steps, c.seed) == ("reverse", "elbo", 1234, 7)
+    assert list(map(str, c.model.latents)) == ["bernoulli:3", "bernoulli:5"]
 
 
 def pictures():

@@ -7,7 +7,7 @@ import pytest
 from symeq_core import follow
 from symeq_core.config import override
 from symeq_core.presets import preset
-from symeq_core.runs import Run
+from symeq_core.runs import Run, state_of
 from symeq_core.worker import Worker
 
 
@@ -38,6 +38,33 @@ def test_only_new_events_are_read_and_none_twice(run):
     assert follower.last("metrics")["step"] == 5
     assert follower.last("probe") is None
     assert [e["step"] for e in follower.events] == [e["step"] for e in run.events()]
+
+
+def test_a_glance_tells_what_the_run_itself_does(run):
+    """After each of these events, also for one who looks only now."""
+    glance = follow.Glance(run)
+    events = (
+        {"event": "start", "step": 0},
+        metrics(10),
+        {"event": "paused", "step": 10},
+        {"event": "running", "step": 10},
+        metrics(20),
+        {"event": "set", "changes": {"train.lr": 0.1}},
+        {"event": "resume", "step": 10},
+        {"event": "finished", "step": 30},
+    )
+    assert (glance.step, glance.state) == (0, None)
+    for event in events:
+        run.append(event)
+        glance.refresh()
+        late = follow.Glance(run)
+        late.refresh()
+        for looked in (glance, late):
+            assert looked.step == run.step()
+            assert state_of(False, looked.state) == run.state()
+    (run.folder / "events.jsonl").write_text("")
+    glance.refresh()
+    assert (glance.step, glance.state) == (0, None)
 
 
 def test_a_line_that_is_still_being_written_waits(run):

@@ -15,6 +15,7 @@ import pytest
 from symeq_core import files, supervisor
 from symeq_core.config import override
 from symeq_core.errors import SymeqError, UsageError
+from symeq_core.follow import Glance
 from symeq_core.presets import preset
 from symeq_core.runs import Run
 
@@ -138,6 +139,8 @@ def test_two_runs_train_and_a_third_waits(root):
     for run in runs:
         supervisor.submit(root, run.folder)
     until(lambda: all("metrics" in kinds(r) for r in runs[:2]), "two train")
+    glances = [Glance(r) for r in runs]
+    assert supervisor.statuses(root, glances) == [supervisor.status(root, r.folder) for r in runs]
     assert [supervisor.status(root, r.folder) for r in runs] == ["running", "running", "queued", "queued"]
     assert supervisor.queue(root) == ["many-2", "many-3"]
     assert len({os.getsid(pid_of(r)) for r in runs[:2]} - set(map(os.getsid, supervisors(root)))) == 2

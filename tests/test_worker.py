@@ -424,6 +424,20 @@ def test_a_single_step_pauses_a_run_and_others_wait_their_turn(create, eager):
     assert [(m["step"], m["moves"]) for m in measured(run)] == [(3, {"p": 3}), (5, {"q": 2})]
 
 
+def test_a_pause_after_single_steps_takes_none_of_them_back(create, eager):
+    """As when a person presses both before the worker has looked."""
+    run = create({"train.steps": 100, "train.log_every": 50})
+
+    def ask():
+        for player in "pqp":
+            run.send("step", players=[player])
+            run.send("pause")
+
+    acts = ("start", 0, ask), ("probe", 3, lambda: run.send("stop"))
+    assert trained(run, *acts) == "stopped"
+    assert [m["moves"] for m in measured(run)] == [{"p": 1}, {"q": 1}, {"p": 1}]
+
+
 def test_a_pause_ends_single_steps(create, eager):
     run = create({"train.steps": 10**6})
 

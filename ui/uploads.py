@@ -71,7 +71,7 @@ def _uploaded(root: Path) -> Path | None:
             st.error(str(e))
         else:
             st.session_state["unpacked"] = given.file_id
-            st.session_state["images"] = folder.name
+            st.query_params["images"] = folder.name
     names = folders.uploaded(root)
     wanted = st.query_params.get("images")
     if wanted and wanted not in names:
@@ -80,7 +80,9 @@ def _uploaded(root: Path) -> Path | None:
         if not given:
             st.caption(f"At least {folders.LEAST} PNG, JPEG or other image files, packed into a zip.")
         return None
-    name = st.selectbox(
-        "Images to train on", names, index=None, key="images", placeholder="Uploaded before …", bind="query-params"
-    )
+    index = names.index(wanted) if wanted in names else None
+    key = f"images {wanted}"  # another one in the URL is another box, as a box keeps its choice
+    name = st.selectbox("Images to train on", names, index, key=key, placeholder="Uploaded before …")
+    if name and name != wanted:
+        st.query_params["images"] = name
     return root / folders.UPLOADS / name if name else None
