@@ -21,7 +21,7 @@ from symeq_core.runs import Run
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--set", "threads=1", "--set", "hidden=8", "--set", "batch=16")
-COMMANDS = ("train", "evaluate", "sample", "presets", "import-authors", "runs")
+COMMANDS = ("train", "evaluate", "train-extractor", "sample", "presets", "import-authors", "runs")
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +241,7 @@ def test_a_test_set_of_one_image_has_no_error(call, tmp_path):
     )
     assert code == 0
     assert re.search(r"L_p -\d+\.\d\d, L_q -\d+\.\d\d, ELBO -\d+\.\d\d nats per test image .*n = 1\)", out)
-    code, out, _ = call("evaluate", tmp_path / "r")
+    code, out, _ = call("evaluate", tmp_path / "r", "--short")
     assert code == 0
     assert "±" not in out.split("(")[0]
 
@@ -249,8 +249,8 @@ def test_a_test_set_of_one_image_has_no_error(call, tmp_path):
 # --- evaluate, sample ---
 
 
-def test_evaluate_gives_figures_as_json_and_as_text(call, kept):
-    code, out, error = call("evaluate", kept, "--json", "--seed", 3)
+def test_evaluate_gives_short_figures_as_json_and_as_text(call, kept):
+    code, out, error = call("evaluate", kept, "--short", "--json", "--seed", 3)
     assert (code, error) == (0, "")
     found = json.loads(out)
     assert (found["seed"], found["name"], found["target"]) == (3, "digits-labels-symmetric", str(kept))
@@ -260,9 +260,9 @@ def test_evaluate_gives_figures_as_json_and_as_text(call, kept):
         assert figure["n"] == 360
         assert figure["unit"] == ("fraction" if name == "label accuracy" else "nats per image")
         assert figure["stderr"] > 0
-    assert call("evaluate", kept, "--json", "--seed", 3)[1] == out
-    assert json.loads(call("evaluate", kept, "--json", "--seed", 4)[1])["figures"] != found["figures"]
-    code, text, error = call("evaluate", kept, "--seed", 3)
+    assert call("evaluate", kept, "--short", "--json", "--seed", 3)[1] == out
+    assert json.loads(call("evaluate", kept, "--short", "--json", "--seed", 4)[1])["figures"] != found["figures"]
+    code, text, error = call("evaluate", kept, "--short", "--seed", 3)
     assert (code, error) == (0, "")
     head, *lines = text.splitlines()
     assert head == "digits-labels-symmetric at step 20: 360 test images of digits, seed 3"
@@ -272,7 +272,7 @@ def test_evaluate_gives_figures_as_json_and_as_text(call, kept):
 
 
 def test_evaluate_may_take_fewer_images(call, kept):
-    found = json.loads(call("evaluate", kept, "--json", "--limit", 50)[1])
+    found = json.loads(call("evaluate", kept, "--short", "--json", "--limit", 50)[1])
     assert {f["n"] for f in found["figures"].values()} == {50}
 
 
@@ -280,8 +280,8 @@ def test_evaluate_says_why_there_is_no_elbo(call, tmp_path):
     ring = ("train", "--preset", "digits-ring-symmetric", "--steps", 1, "--out", tmp_path / "ring", *TINY)
     code, out, _ = call(*ring)
     assert (code, "ELBO" in out) == (0, False)
-    assert "not defined: the prior is implicit" in call("evaluate", tmp_path / "ring")[1]
-    figure = json.loads(call("evaluate", tmp_path / "ring", "--json")[1])["figures"]["ELBO"]
+    assert "not defined: the prior is implicit" in call("evaluate", tmp_path / "ring", "--short")[1]
+    figure = json.loads(call("evaluate", tmp_path / "ring", "--short", "--json")[1])["figures"]["ELBO"]
     assert (figure["value"], figure["n"]) == (None, 0)
 
 
@@ -419,7 +419,15 @@ USES = [
     (("evaluate", "FRESH"), 1, "holds no weights yet"),
     (("evaluate", "BROKEN"), 1, "there is no field 'more'"),
     (("evaluate", "RUN", "--device", "gpu"), 2, "This machine has no device 'gpu'"),
-    (("evaluate", "RUN", "--limit", "1"), 2, "--limit 1 leaves no uncertainty"),
+    (("evaluate", "RUN", "--short", "--limit", "1"), 2, "--limit 1 leaves no uncertainty"),
+    (("evaluate", "RUN", "--limit", "50"), 2, "--limit goes with --short"),
+    (("evaluate", "RUN", "--short", "--quick"), 2, "--short is L_p, L_q and ELBO alone"),
+    (("evaluate", "RUN", "--n", "5"), 2, "--n is from 20"),
+    (("evaluate", "RUN", "--chain", "0"), 2, "--chain from 1"),
+    (("evaluate", "RUN", "FRESH"), 1, "holds no weights yet"),
+    (("train-extractor", "celeba"), 2, "invalid choice: 'celeba'"),
+    (("train-extractor", "digits", "--set", "lr=1"), 2, "--set is for the data here"),
+    (("train-extractor", "folder"), 2, "needs a path"),
     (("evaluate", "RUN", "--limit", "few"), 2, "argument --limit: 'few' is not a whole number"),
     (("evaluate", "RUN", "--seed", "-1"), 2, "argument --seed: must be from 0"),
     (("evaluate", "RUN", "--seed", str(2**64)), 2, "argument --seed: must be from 0"),
@@ -523,7 +531,7 @@ def test_a_run_is_found_by_the_name_the_list_shows_and_figures_state_the_step(tm
     argv = ["train", "--preset", "digits-flat-symmetric", "--steps", "4", "--out", str(tmp_path / "first")]
     assert cli.main(argv) == 0
     capsys.readouterr()
-    assert cli.main(["evaluate", "first", "--json", "--limit", "20"]) == 0
+    assert cli.main(["evaluate", "first", "--short", "--json", "--limit", "20"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 4
-    assert cli.main(["evaluate", "first", "--limit", "20"]) == 0
+    assert cli.main(["evaluate", "first", "--short", "--limit", "20"]) == 0
     assert "digits-flat-symmetric at step 4: 20 test images" in capsys.readouterr().out

@@ -19,10 +19,18 @@ GROUPS = {
     "consistency": ("Consistency", "How near encoder and decoder are to being conditionals of one joint distribution."),
     "utilities": ("Utilities", "What the two players maximise, on test images."),
 }
+FIRST = {
+    ("quality", "Frechet distance, random code"),
+    ("quality", "Frechet distance, limiting"),
+    ("likelihood", "ELBO"),
+    ("consistency", "inconsistency on data"),
+    ("consistency", "label retention after 10"),
+}
 STYLE = (
     "<style>.figures {border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums}"
     ".figures th {text-align: right; font-weight: 600; padding: .3rem .6rem; vertical-align: bottom}"
     ".figures td {text-align: right; padding: .22rem .6rem; border-top: 1px solid rgba(128,128,128,.22)}"
+    ".figures td.n {white-space: nowrap} .figures td.best {font-weight: 700}"
     ".figures td:first-child, .figures th:first-child {text-align: left}"
     ".figures td:last-child {text-align: left; opacity: .8}"
     ".figures td[title], .figures th[title] {cursor: help}"
@@ -60,21 +68,25 @@ def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
         f'<th title="{escape(pairs.title(pair))}" style="color:{pairs.colour(pair)}">{letter}</th>'
         for letter, pair, _ in known
     )
-    rows = [f"<tr><th>figure</th>{heads}<th style='text-align:left'>unit</th><th></th></tr>"]
-    group = None
-    for row in compare.rows([r for _, _, r in known], [[] for _ in known], letters):
-        if row.group != group:
-            group = row.group
-            name, what = GROUPS.get(group, (group, ""))
-            rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
-        rows.append(_row(row, comparable and "floor" not in row.name))
-    st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
-    st.caption(_facts(known, comparable))
+    head = f"<tr><th>figure</th>{heads}<th style='text-align:left'>unit</th><th></th></tr>"
+    found = compare.rows([r for _, _, r in known], [[] for _ in known], letters)
+    first = [_row(row, comparable) for row in found if (row.group, row.name) in FIRST]
+    st.html(f'{STYLE}<table class="figures">{head}{"".join(first)}</table>')
+    with st.expander(f"All {len(found)} figures", icon=":material/table_rows:"):
+        rows, group = [head], None
+        for row in found:
+            if row.group != group:
+                group = row.group
+                name, what = GROUPS.get(group, (group, ""))
+                rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
+            rows.append(_row(row, comparable and "floor" not in row.name))
+        st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
+        st.caption(_facts(known, comparable))
 
 
 def _row(row: compare.Row, judged: bool) -> str:
     cells = "".join(
-        f'<td title="{_tip(f)}" style="font-weight:{700 if judged and row.best == i else 400}">{results.shown(f)}</td>'
+        f'<td class="n{" best" if judged and row.best == i else ""}" title="{_tip(f)}">{results.shown(f)}</td>'
         for i, f in enumerate(row.cells)
     )
     known = next((f for f in row.cells if f), {})
@@ -138,8 +150,9 @@ def _measure(missing: Sequence[tuple[str, Pair]]) -> None:
                 entry.launch(["evaluate", str(pair.folder.resolve())])
             st.rerun()
         st.caption(
-            f"{names} has not been evaluated yet: sample quality, likelihood and consistency, each with its "
-            "uncertainty. About half a minute for digits, two to five minutes for MNIST, in a process of its own."
+            f"{names} {'have' if len(entries) > 1 else 'has'} not been evaluated yet: sample quality, likelihood and "
+            "consistency, each with its uncertainty. About half a minute for digits, two to five minutes for MNIST, "
+            "in a process of its own."
         )
 
 

@@ -1,0 +1,193 @@
+"""An evaluation holds every figure with what it takes to read it, is computed once, and ranks pairs."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+
+from symeq_core import checkpoints, cli, evaluation, files, measured
+from symeq_core.checkpoints import load, save_pair
+from symeq_core.config import override, to_dict
+from symeq_core.errors import SymeqError, UsageError
+from symeq_core.gallery import SHIPPED, Pair
+from symeq_core.measured import Options, best, found, stored
+from symeq_core.report import table
+from symeq_core.runs import read_config
+
+SMALL = Options(n=200, chain=10, limit=100)
+GAME, ELBO = SHIPPED / "digits-bits-symmetric", SHIPPED / "digits-bits-elbo"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache(cache, monkeypatch):
+    monkeypatch.setenv("SYMEQ_CACHE", str(cache))
+
+
+def alike(a, b, errors=5.0):
+    """Whether all figures agree within so many standard errors, where those are known."""
+    for group, figures in a["figures"].items():
+        for name, f in figures.items():
+            other = b["figures"][group][name]
+            if f["stderr"] is not None:
+                error = math.hypot(f["stderr"], other["stderr"])
+                assert abs(f["value"] - other["value"]) <= errors * error + 1e-6, (group, name)
+    return True
+
+
+def test_it_holds_every_group_with_all_that_a_figure_needs():
+    r = evaluation.evaluate(GAME, SMALL)
+    assert list(r["figures"]) == ["quality", "likelihood", "consistency", "utilities"]
+    assert (r["format"], r["name"], r["data"], r["learner"]) == (1, GAME.name, "digits", "symmetric")
+    assert r["steps"] == checkpoints.saved_step(GAME)
+    assert r["options"] == {"n": 200, "chain": 10, "seed": 0, "limit": 100, "inception": False}
+    assert r["speed"]["chain images per second"] > 0
+    assert r["chain"]["ks"] == [0, 1, 2, 5, 10]
+    assert not r["missing"]
+    for figures in r["figures"].values():
+        for name, f in figures.items():
+            assert {"value", "stderr", "n", "unit", "meaning", "seed", "better"} <= f.keys(), name
+            assert f["meaning"].strip()
+            assert (f["value"] is None) == bool(f.get("reason"))
+    json.dumps(r, allow_nan=False)
+
+
+def test_it_is_computed_once(monkeypatch, tmp_path):
+    first = evaluation.evaluate(GAME, SMALL)
+    monkeypatch.setattr(evaluation, "load", None)  # whoever computes needs it
+    assert evaluation.evaluate(GAME, SMALL) == first
+    shutil.copytree(GAME, tmp_path / "copy", ignore=shutil.ignore_patterns("snapshots"))
+    files.write_json(tmp_path / "copy" / "config.json", to_dict(override(read_config(GAME), {"name": "other"})))
+    assert evaluation.evaluate(tmp_path / "copy", SMALL) == first | {"name": "other"}
+    with pytest.raises(TypeError):
+        evaluation.evaluate(GAME, Options(n=200, chain=11, limit=100))
+
+
+def test_the_same_again_gives_the_same(monkeypatch, tmp_path):
+    first = evaluation.evaluate(GAME, SMALL)
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "again"))
+    told = []
+    second = evaluation.evaluate(GAME, SMALL, lambda what, done: told.append(done))
+    assert second["figures"] == first["figures"]
+    assert told == sorted(told)
+    assert told[-1] <= 1.0
+
+
+def test_another_number_of_threads_gives_the_same_within_the_uncertainty(monkeypatch, tmp_path):
+    least = Options(n=40, chain=2, limit=20)  # as two threads are slow where others want the cores, too
+    first = evaluation.evaluate(GAME, least)
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "threads"))
+    torch.set_num_threads(2)
+    assert alike(first, evaluation.evaluate(GAME, least))
+
+
+def test_a_broken_pair_is_worse(tmp_path):
+    p, q = load(GAME)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for w in p.parameters():
+            w.copy_(w.flatten()[torch.randperm(w.numel())].reshape(w.shape))
+    save_pair(tmp_path / "broken", p, q, read_config(GAME))
+    good, broken = (evaluation.evaluate(f, SMALL)["figures"] for f in (GAME, tmp_path / "broken"))
+    for group, name in (
+        ("quality", "Frechet distance, random code"),
+        ("quality", "kernel distance, random code"),
+        ("quality", "recall, random code"),
+        ("likelihood", "ELBO"),
+        ("likelihood", "log-likelihood"),
+        ("consistency", "inconsistency on data"),
+        ("consistency", "inconsistency on dreams"),
+        ("utilities", "L_p"),
+    ):
+        assert best([broken[group][name], good[group][name]]) == 1, name
+
+
+def test_without_an_extractor_the_rest_is_there_and_the_way_out_is_told(monkeypatch):
+    monkeypatch.setattr(measured, "extractor_folder", lambda data: SHIPPED / "nowhere")
+    monkeypatch.setattr("symeq_core.extractors.extractor_folder", lambda data: SHIPPED / "nowhere")
+    r = evaluation.evaluate(GAME, Options(n=200, chain=1, limit=50))
+    assert "quality" not in r["figures"]
+    assert "train-extractor digits" in r["missing"]["quality"]
+    assert r["figures"]["likelihood"]["ELBO"]["value"] is not None
+
+
+def test_a_pair_that_is_trained_meanwhile_is_not_mixed_up(monkeypatch):
+    contents = iter(["one", "two"])
+    monkeypatch.setattr(evaluation, "content", lambda folder: next(contents))
+    with pytest.raises(SymeqError, match="changed while it was evaluated"):
+        evaluation.evaluate(GAME, Options(n=20, chain=1, limit=20))
+
+
+@pytest.mark.parametrize("wrong", [{"n": 5}, {"n": 10**6}, {"chain": 0}, {"limit": 2}])
+def test_options_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError):
+        Options(**wrong)
+
+
+def test_what_is_found_is_of_the_weights_that_are_there_now(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(GAME, tmp_path / "mine", ignore=shutil.ignore_patterns("snapshots", "metrics.json"))
+    pair = Pair("own:mine", tmp_path / "mine")
+    assert found(pair) is None
+    files.write_json(pair.folder / "metrics.json", {"content": "of other weights", "figures": {}})
+    assert found(pair) is None
+    files.write_json(stored(pair.folder).json, {"figures": {"quality": {}}})
+    assert found(pair)["figures"] == {"quality": {}}
+    files.write_json(pair.folder / "metrics.json", {"content": measured.content(pair.folder), "figures": {"x": {}}})
+    assert found(pair)["figures"] == {"x": {}}
+
+
+def figure(value, stderr=0.1, better="lower"):
+    return {"value": value, "stderr": stderr, "n": 10, "unit": "u", "better": better, "meaning": "m", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ([figure(1.0), figure(2.0)], 0),
+        ([figure(1.0, better="higher"), figure(2.0, better="higher")], 1),
+        ([figure(1.0), figure(1.2)], None),
+        ([figure(1.0), figure(3.0), figure(1.1)], None),
+        ([figure(1.0), figure(3.0), figure(2.0)], 0),
+        ([figure(1.0), figure(1.5), figure(3.0, stderr=2.0)], None),  # which might be the best
+        ([figure(1.0, None), figure(2.0, None)], None),
+        ([figure(1.0, better=None), figure(2.0, better=None)], None),
+        ([figure(1.0), None], None),
+        ([figure(1.0), figure(None)], None),
+    ],
+)
+def test_the_best_is_better_than_all_beyond_the_uncertainty(figures, expected):
+    assert best(figures) == expected
+
+
+def test_several_pairs_give_a_table_and_a_list(capsys):
+    arguments = ["evaluate", str(GAME), str(ELBO), "--n", "200", "--chain", "10"]
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert lines[0].startswith("A: digits-bits-symmetric at step 20,000 (digits, flat bernoulli:10, symmetric): seed 0")
+    assert lines[1].startswith("B: digits-bits-elbo")
+    assert "* the best, by more than 2 standard errors" in text
+    assert cli.main([*arguments, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [r["learner"] for r in results] == ["symmetric", "elbo"]
+    assert table(results) == lines
+    for group in results[0]["figures"]:
+        for name in results[0]["figures"][group]:
+            row = next(k for k in lines if k.startswith(f"  {name} "))
+            marked = best([r["figures"][group][name] for r in results])
+            assert ("*" in row) == (marked is not None) or group == "utilities"  # ELBO comes twice
+
+
+def test_write_puts_it_beside_the_weights(tmp_path, capsys):
+    shutil.copytree(GAME, tmp_path / "mine", ignore=shutil.ignore_patterns("snapshots", "metrics.json"))
+    assert cli.main(["evaluate", str(tmp_path / "mine"), "--n", "200", "--chain", "10", "--json", "--write"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert files.read_json(tmp_path / "mine" / "metrics.json", limit=4 << 20) == shown
+    assert found(Pair("own:mine", tmp_path / "mine")) == shown
