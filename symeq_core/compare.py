@@ -65,10 +65,10 @@ class Contrast:
 
     text: str
     confounded: bool = False
-    fields: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    fields: dict[str, tuple[Any, Any]] = field(default_factory=dict, compare=False)
 
 
-def contrast(a: Config, b: Config, letters: str = "AB", trained: tuple[int, int] | None = None) -> Contrast:
+def contrast(a: Config, b: Config, letters: Sequence[str] = "AB", trained: tuple[int, int] | None = None) -> Contrast:
     """How b differs from a. trained: the iterations each has made, where that is known.
 
     What comes with a learner (its usual order of moves, its usual prior) counts as the learner's.
@@ -135,7 +135,18 @@ def _say(name: str, value: Any) -> str:
 
 # --- figures ---
 
-HIGHER = {"L_p": True, "L_q": True, "ELBO": True, "label accuracy": True, "IWAE": True, "log p(x)": True}
+HIGHER = {"L_p": True, "L_q": True, "ELBO": True, "label accuracy": True}
+HEADLINES = (  # shown at once, the first that is known of each line; all others on demand
+    (("quality", "Frechet distance, random code"),),
+    (("quality", "Frechet distance, limiting"),),
+    (("likelihood", "log-likelihood"), ("likelihood", "importance-weighted bound")),
+    (("consistency", "inconsistency on data"),),
+    (("likelihood", "ELBO"),),
+    (("last probe", "L_p"),),
+    (("last probe", "L_q"),),
+    (("last probe", "ELBO"),),
+)
+SAME_N = ("quality", "inception")  # groups whose figures depend on n
 
 
 @dataclass(frozen=True)
@@ -169,12 +180,22 @@ def rows(
     return [row(g, n, [t.get((g, n)) for t in tables], letters) for g, n in keys]
 
 
+def headlines(rows: Sequence[Row]) -> list[Row]:
+    """The few rows that say most."""
+    known = {(r.group, r.name): r for r in rows if any(c and c.get("value") is not None for c in r.cells)}
+    return [known[key] for keys in HEADLINES if (key := next((k for k in keys if k in known), None))]
+
+
 def row(group: str, name: str, cells: list[dict[str, Any] | None], letters: Sequence[str] = "ABCD") -> Row:
     """One figure, and which pair is better by more than twice the standard error of the difference."""
     known = [c for c in cells if c]
     unit = str(known[0].get("unit", "")) if known else ""
-    higher = next((c["better"] == "higher" for c in known if c.get("better")), HIGHER.get(name))
-    best, verdict = _best(cells, higher, letters)
+    counts = list(dict.fromkeys(c["n"] for c in known if c.get("value") is not None))
+    if group in SAME_N and len(counts) > 1:
+        return Row(group, name, unit, cells, None, f"not comparable: n = {' and '.join(f'{k:,}' for k in counts)}")
+    sides = {c["better"] for c in known if c.get("better")}
+    higher = "higher" in sides if sides else HIGHER.get(name)
+    best, verdict = _best(cells, None if "floor" in name else higher, letters)
     return Row(group, name, unit, cells, best, verdict)
 
 

@@ -119,6 +119,25 @@ def test_a_verdict_says_by_how_much_and_what_it_does_not_know():
     assert compare.row("g", "ELBO", [cell(-20.0), cell(-10.0), cell(-18.1)], "ACD").verdict.endswith("than D")
 
 
+def test_distances_of_different_n_are_not_compared_and_floors_not_ranked():
+    few, many = cell(1.0, 0.1, better="lower"), cell(5.0, 0.1, better="lower") | {"n": 500}
+    found = compare.row("quality", "Frechet distance, limiting", [few, many])
+    assert (found.best, found.verdict) == (None, "not comparable: n = 100 and 500")
+    assert compare.row("likelihood", "bound", [few, many]).best == 0
+    assert compare.row("quality", "Frechet distance, floor", [few, few | {"value": 9.0}]).best is None
+
+
+def test_headlines_are_the_first_known_of_each():
+    rows = [
+        compare.row("likelihood", "log-likelihood", [{"value": None}, {"value": None}]),
+        compare.row("likelihood", "importance-weighted bound", [cell(1.0), cell(2.0)]),
+        compare.row("likelihood", "ELBO", [cell(1.0), cell(2.0)]),
+        compare.row("utilities", "L_q", [cell(1.0), None]),
+        compare.row("quality", "Frechet distance, limiting", [cell(1.0), cell(2.0)]),
+    ]
+    assert compare.headlines(rows) == [rows[4], rows[1], rows[2]]
+
+
 def events(shift=0.0):
     found = []
     for step in (0, 10, 20):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from symeq_core import gallery
+from symeq_core import gallery, store
 from symeq_core.config import override
 from symeq_core.presets import preset
 from symeq_core.runs import Run
@@ -52,7 +52,7 @@ def test_two_shipped_pairs_differ_in_words_figures_pictures_and_curves():
     for name, k in (("L_p", A), ("L_q", B), ("ELBO", A)):
         probes = [e for e in gallery.find(Path("none"), k).events() if e["event"] == "probe"]
         if gallery.find(Path("none"), k).metrics() is None:
-            assert f"{probes[-1]['figures'][name]['value']:,.2f}" in cards
+            assert f"{probes[-1]['figures'][name]['value']:,.2f}".replace("-", "−") in cards
     assert len(charts(at)) == 3
 
 
@@ -141,6 +141,30 @@ def test_damaged_snapshots_events_and_figures_are_left_out(root):
     at = opened(PAGE, a="own:hurt", b=B)
     assert len(packed(at)["pairs"][0]["steps"]) == packed(at)["pairs"][1]["count"] - 1
     assert any("metrics.json" in e.value for e in at.error)
+
+
+def evaluated(folder, source, value, content=None):
+    """A copy of a shipped pair, evaluated: `content` says of which weights, for those it has."""
+    shutil.copytree(gallery.SHIPPED / source, folder)
+    figure = {"value": value, "stderr": 0.1, "n": 50, "unit": "nats per image", "better": "higher", "meaning": "a <b>"}
+    figures = {"likelihood": {"log-likelihood": figure, "ELBO": figure}, "consistency": {"unit KL": figure}}
+    found = {"figures": figures, "content": content or store.content(folder), "seconds": 1.0, "format": 1}
+    (folder / "metrics.json").write_text(json.dumps(found))
+
+
+def test_evaluated_figures_come_first_and_stale_ones_not_at_all(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+    evaluated(root / "one", A, -9.0)
+    evaluated(root / "two", B, -7.0)
+    evaluated(root / "old", B, -7.0, content="of other weights")
+    at = opened(PAGE, a="own:one", b="own:two")
+    bodies = " ".join(h.proto.body for h in at.get("html"))
+    assert "B better by 2 ± 0.14" in bodies
+    assert "a &lt;b&gt;" in bodies
+    assert "last probe" not in texts(at)
+    at = opened(PAGE, a="own:one", b="own:old")
+    assert "last probe" in texts(at)
+    assert at.button(key="evaluate").label == "Evaluate B"
 
 
 def test_a_damaged_config_is_told_and_the_other_pair_is_shown(root):

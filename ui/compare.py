@@ -1,17 +1,16 @@
 """Pairs beside one another: how they differ, their figures, their pictures along training, their curves."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
-from symeq_core import boards, compare, terms
+from symeq_core import boards, compare, measured, terms
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import evaluate, pairs, words
+from . import cards, evaluate, pairs, words
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -32,6 +31,7 @@ ABOUT = {
     "one random order; real codes go straight.",
     "trips": "Row i: test image i after k round trips x → z → x′ …, each sampled; shown are the means of the pixels.",
 }
+OTHER = "\0"  # stands for the letters of the pairs that A is compared with
 SPARE = ("#7b52c7", "#2e9e5b", "#c25b2f")  # poles of a difference where a learner's colour is taken
 scrubber = st.components.v2.component(
     "symeq_scrubber",
@@ -116,15 +116,18 @@ def contrast(chosen: Sequence[Column]) -> None:
     if len(chosen) > 1 and len({c.pair.key for c in chosen}) == 1:
         st.info("All columns show the same pair: choose another one for B.")
         return
-    first = chosen[0]
+    first, said = chosen[0], dict[compare.Contrast, list[str]]()
     for other in chosen[1:]:
         one, two = _trained(first.pair), _trained(other.pair)
         known = (one, two) if one is not None and two is not None else None
-        found = compare.contrast(first.pair.config(), other.pair.config(), first.letter + other.letter, known)
+        found = compare.contrast(first.pair.config(), other.pair.config(), (first.letter, OTHER), known)
+        said.setdefault(found, []).append(other.letter)
+    for found, letters in said.items():
+        text = found.text.replace(OTHER, letters[0] if len(letters) == 1 else f"each of {', '.join(letters)}")
         if found.confounded:
-            st.warning(found.text, icon=":material/warning:")
+            st.warning(text, icon=":material/warning:")
         else:
-            st.markdown(found.text)
+            st.markdown(text)
 
 
 def _trained(pair: Pair) -> int | None:
@@ -132,50 +135,35 @@ def _trained(pair: Pair) -> int | None:
 
 
 def figures(chosen: Sequence[Column]) -> None:
-    """The figures of all, with their errors, and which is better: those of evaluations or, until there are any for
-    all, those of the last probes.
+    """The few figures that say most, with their errors, and which is better: of evaluations or, until there are any for
+    all, of the last probes; all others on demand.
     """
-    if evaluate.comparison([(c.letter, c.pair) for c in chosen]):
-        return
-    found = compare.rows([None] * len(chosen), [events(c.pair) for c in chosen], [c.letter for c in chosen])
-    if not found:
-        return
-    comparable = len({c.pair.config().data.name for c in chosen}) == 1
-    cards = "".join(_card(r, chosen, comparable) for r in found)
-    st.html(f'<div style="display:flex;gap:.7rem;flex-wrap:wrap">{cards}</div>')
-    st.caption(_normalisation(found))
-
-
-def _card(row: compare.Row, chosen: Sequence[Column], comparable: bool) -> str:
-    lines = []
-    for k, (column, cell) in enumerate(zip(chosen, row.cells, strict=True)):
-        if cell is None or cell.get("value") is None:
-            text, why = "–", (cell or {}).get("reason", "not measured")
-        else:
-            error = "" if cell.get("stderr") is None else f' <span style="opacity:.65">± {cell["stderr"]:.2g}</span>'
-            text, why = f"{cell['value']:,.2f}{error}", f"n = {cell.get('n', 0):,}"
-        weight = 700 if row.best == k and comparable else 400
-        lines.append(
-            f'<div title="{html.escape(str(why))}" style="font-weight:{weight};white-space:nowrap">'
-            f'<span style="color:{column.colour};font-weight:700">{column.letter}</span> {text}</div>'
+    stored, letters = [_stored(c.pair) for c in chosen], [c.letter for c in chosen]
+    found = compare.headlines(compare.rows(stored, [events(c.pair) for c in chosen], letters))
+    if found:
+        comparable = len({c.pair.config().data.name for c in chosen}) == 1
+        st.html(cards.STYLE)
+        st.html(cards.cards(found, [(c.letter, c.colour) for c in chosen], comparable))
+        counts = sorted({c["n"] for r in found for c in r.cells if c and c.get("n")})
+        n = " to ".join(f"{k:,}" for k in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
+        st.caption(
+            f"n = {n} images{' (last probe of training)' if None in stored else ''}; ± one standard error. Better: by "
+            "more than twice that of the difference. What a figure means is told at the pointer."
         )
-    cells = next((c for c in row.cells if c), {}) or {}
-    meaning = html.escape(str(cells.get("meaning") or words.HELP.get(row.name, "")))
-    verdict = html.escape(row.verdict) if comparable else "different images: not comparable"
-    return (
-        f'<div title="{meaning}" style="border:1px solid #8884;border-radius:.5rem;padding:.45rem .8rem;flex:1 1 200px;'
-        f'font-variant-numeric:tabular-nums">'
-        f'<div style="font-size:.85rem;opacity:.75">{html.escape(row.name)}, {html.escape(row.unit)}</div>'
-        f'<div style="display:flex;gap:.1rem 1.1rem;flex-wrap:wrap">{"".join(lines)}</div>'
-        f'<div style="font-size:.85rem;opacity:.85">{verdict}</div></div>'
-    )
+    every = [(c.letter, c.pair) for c in chosen]
+    if None in stored:
+        evaluate.comparison(every)
+    else:
+        with st.expander("All figures"):
+            evaluate.comparison(every)
 
 
-def _normalisation(found: Sequence[compare.Row]) -> str:
-    counts = sorted({c["n"] for r in found for c in r.cells if c and c.get("n")})
-    n = " to ".join(f"{k:,}" for k in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
-    what = "last probe" if found[0].group == "last probe" else "evaluated"
-    return f"n = {n} test images ({what}); ± one standard error. Better: by more than twice that of the difference."
+def _stored(pair: Pair) -> dict[str, Any] | None:
+    """What was measured of the weights that the pair holds now; what can't be read is told by `evaluate.comparison`."""
+    try:
+        return measured.found(pair)
+    except SymeqError:
+        return None
 
 
 # --- pictures along training ---
@@ -195,7 +183,7 @@ def pictures(chosen: Sequence[Column]) -> None:
         label_visibility="collapsed",
         wrap=True,
     )
-    st.caption(f"{ABOUT[kind]} {_locked(chosen)}".strip())
+    st.caption(f"{ABOUT[kind]} {_locked(kind, chosen)}".strip())
     shown, films = [], []
     for column in chosen:
         steps = tuple(column.pair.snapshots())
@@ -212,13 +200,22 @@ def pictures(chosen: Sequence[Column]) -> None:
     _to_url(result.get("view"))
 
 
-def _locked(chosen: Sequence[Column]) -> str:
-    """What is not the same in all columns."""
-    seeds = {c.letter: c.pair.config().seed for c in chosen}
-    if len(set(seeds.values())) == 1:
-        return ""
-    each = ", ".join(f"{letter}: {seed}" for letter, seed in seeds.items())
-    return f"The seeds differ ({each}), so images and random numbers are not the same in all columns."
+def _locked(kind: str, chosen: Sequence[Column]) -> str:
+    """How long chains are, and what is not the same in all columns."""
+    text = ""
+    if kind == "limiting":
+        lengths = {c.letter: f"{c.pair.config().train.snapshot_chain:,}" for c in chosen}
+        text = f"Length of the chain: {_each(lengths)} round trips."
+    seeds = {c.letter: str(c.pair.config().seed) for c in chosen}
+    if len(set(seeds.values())) > 1:
+        text += f" The seeds differ ({_each(seeds)}), so images and random numbers are not the same in all columns."
+    return text
+
+
+def _each(values: dict[str, str]) -> str:
+    """The value that all have, or that of each."""
+    one = set(values.values())
+    return one.pop() if len(one) == 1 else ", ".join(f"{letter}: {value}" for letter, value in values.items())
 
 
 def _why_not(kind: str, has_snapshots: bool) -> str:
