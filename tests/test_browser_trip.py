@@ -24,6 +24,10 @@ def k_of(page):
     return int(film(page).get_attribute("data-k"))
 
 
+def address(page):
+    return page.evaluate("() => Object.fromEntries(new URLSearchParams(location.search))")
+
+
 def pictures(page, which="now"):
     """What is painted of A and of B."""
     found = page.locator(f"canvas.{which}")
@@ -72,9 +76,9 @@ def test_draw_a_digit_and_play_its_chain(app, page):
     assert len(first) == 2
     assert all(a != b for a, b in zip(first, later, strict=True)), "the chains of A and of B have moved"
     assert later[0] != later[1], "and differ"
-    ink_before = page.url.split("ink=")[1].split("&")[0]
+    before = address(page)
     stroke(page, [(0.2, 0.5), (0.8, 0.5)])
-    wait(lambda: page.url.split("ink=")[1].split("&")[0] != ink_before, "another stroke, another drawing", 120)
+    wait(lambda: address(page).get("ink") != before["ink"], "another stroke, another drawing", 120)
     page.get_by_role("button", name="Clear", exact=True).click()
     page.locator(".film").wait_for(state="detached")
 
