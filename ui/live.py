@@ -16,7 +16,7 @@ PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
 ACTIVE = ("queued", "starting", "running", "paused")
 CAPTIONS = (
-    "**Random codes**, decoded",
+    "**Random codes**",
     "**Test images** beside their reconstructions",
     "**Round trips** of test images",
 )
@@ -145,7 +145,7 @@ def _pictures(run: Run, follower: follow.Follower) -> None:
     gap = (1 - sum(fractions)) / 2
     widths = [fractions[0], gap, fractions[1], gap, fractions[2]]
     for column, text in zip(st.columns(widths, gap=None)[::2], CAPTIONS, strict=True):
-        column.markdown(text, help=words.HELP["montage"] if text == CAPTIONS[2] else None)
+        column.markdown(text, help=words.HELP["montage"] if text == CAPTIONS[0] else None)
     st.image(picture, width="stretch", alt=f"Samples, reconstructions and round trips at iteration {step:,}")
 
 
@@ -158,18 +158,20 @@ def _curves(run: Run, follower: follow.Follower, learner: str) -> None:
     metrics, probes = follower.of("metrics"), follower.of("probe")
     if not metrics:
         return
-    x = "seconds" if st.session_state.get("x axis") == "seconds" else "step"
+    x = "seconds" if st.session_state.get("x", st.query_params.get("x")) == "seconds" else "step"
     left, right = st.columns(2)
     with left:
-        st.markdown("**Test set**: utilities and ELBO, nats per image", help=words.HELP["probe"])
+        st.markdown("**Test set**, nats per image", help=words.HELP["probe"])
         charts.curves(follow.probes(probes), f"probe {run.folder.name}", x, "nats per test image")
     with right:
-        st.markdown("**Training**: what each player maximises, nats per image", help=words.HELP["L_p"])
+        st.markdown("**Training**, nats per image", help=words.HELP["L_p"])
         charts.curves(follow.utilities(metrics, learner), f"utility {run.folder.name}", x, "nats per image")
     left, right = st.columns(2)
     with left:
         st.markdown("**Gradient norms**", help=words.HELP["gradient"])
         charts.curves(follow.gradient_norms(metrics), f"norm {run.folder.name}", x, "norm", log=True, height=230)
     with right:
-        st.segmented_control("Horizontal axis", ("step", "seconds"), default="step", key="x axis")
+        st.segmented_control(
+            "Horizontal axis", ("step", "seconds"), default="step", required=True, key="x", bind="query-params"
+        )
         st.caption("Scroll on a curve to zoom, drag to move, double click to see all of it again.")
