@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from symeq_core import gallery, measured, results
+from symeq_core import evaluation, files, gallery, measured, results
 from symeq_core.gallery import SHIPPED, Pair
 from symeq_core.measured import Options
 from symeq_core.store import Entry
@@ -34,13 +34,20 @@ def shown(at):
     return " ".join(e.proto.body for e in at.get("html"))
 
 
-def evaluated(pairs, options=TINY):
-    """Store small evaluations as if they were whole ones."""
-    from symeq_core import evaluation, files
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Small evaluations by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYMEQ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return {name: evaluation.evaluate(SHIPPED / name, TINY) for name in (GAME, ELBO)}
 
-    for pair in pairs:
-        result = evaluation.evaluate(pair.folder, options)
-        files.write_json(measured.stored(pair.folder).json, result)
+
+@pytest.fixture
+def evaluated(own, small):
+    """Own pairs whose small evaluations are stored as if they were whole ones."""
+    for pair in own:
+        files.write_json(measured.stored(pair.folder).json, small[pair.folder.name])
+    return own
 
 
 def test_pairs_without_figures_offer_to_measure_them_each_once(own, monkeypatch):
@@ -53,8 +60,8 @@ def test_pairs_without_figures_offer_to_measure_them_each_once(own, monkeypatch)
     assert started == [["evaluate", str(p.folder.resolve())] for p in own]
 
 
-def test_figures_of_both_are_side_by_side_with_their_meaning(own):
-    evaluated(own)
+def test_figures_of_both_are_side_by_side_with_their_meaning(evaluated):
+    own = evaluated
     at = opened(PAGE, a=own[0].key, b=own[1].key)
     html = shown(at)
     found = [measured.found(p) for p in own]
@@ -82,9 +89,8 @@ def test_what_is_under_way_is_shown_and_what_failed_is_told(own):
     assert at.button(key="evaluate")
 
 
-def test_the_gallery_shows_headlines_of_what_was_measured(own):
-    evaluated(own)
-    names = [h.name for h in gallery.headlines(measured.found(own[0]))]
+def test_the_gallery_shows_headlines_of_what_was_measured(evaluated):
+    names = [h.name for h in gallery.headlines(measured.found(evaluated[0]))]
     assert len(names) == len(gallery.HEADLINES)
 
 
