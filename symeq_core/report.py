@@ -188,9 +188,8 @@ def train_extractor(o: argparse.Namespace) -> int:
     changes = parse_settings(o.set)
     if any(not name.startswith("data.") for name in changes):
         raise UsageError("--set is for the data here, as in path=FOLDER, size=32, channels=1 or binarize=none.")
-    plain = override(
-        Config(data=DataConfig(name=o.data)), {"model.x_family": "gaussian"}
-    )  # which takes grey values, too
+    usual = {"data.binarize": None} if o.data == "fashion_mnist" else {}  # as its presets have it
+    plain = override(Config(data=DataConfig(name=o.data)), {"model.x_family": "gaussian"} | usual)  # takes grey, too
     data = override(plain, changes).data
     with tqdm(bar_format="{percentage:3.0f}%|{bar}| {remaining} left{postfix}", total=1.0, disable=None) as bar:
 
