@@ -14,11 +14,13 @@ st.markdown("### Latent space")
 def explore(a, b, view):
     """The maps, their numbers, and what is selected on them."""
     try:
-        found = latent.sides(a, b, view)
-        view = latent_wait.ready(found, view)
-        maps, fit = latent_view.drawn(found, view)
-        latent_view.begin()
-        result = latent_map.maps(latent_view.payload(found, view, maps, fit), lambda: None)
+        with st.container():  # what is to be told has a place of its own, so that the maps keep theirs
+            found = latent.sides(a, b, view)
+            view = latent_wait.ready(found, view)
+            maps, fit = latent_view.drawn(found, view)
+            latent_view.begin()
+            data = latent_view.payload(found, view, maps, fit)
+        result = latent_map.maps(data, lambda: None)
         latent_map.send_sheet(latent.sheet(found[0], view.n))
         numbers = latent_view.heard(result)
         latent_view.numbers(found, view, maps, fit)

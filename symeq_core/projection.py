@@ -102,15 +102,15 @@ def umap(z: Array, seed: int = 0, tell: Tell | None = None) -> Array:
     n = len(z)
     if n < 5:
         return pca(z).positions
-    tell("loading UMAP", 0.02)
-    from umap import UMAP
-
-    tell("finding nearest neighbours", 0.3)
+    tell("finding nearest neighbours", 0.05)
     k = min(NEIGHBOURS, n - 1)
     index, distance = neighbours(z, k - 1, with_distance=True)
     index = np.hstack((np.arange(n)[:, None], index))
     distance = np.hstack((np.zeros((n, 1), np.float32), distance))
-    tell("placing the points", 0.4)
+    tell("loading UMAP", 0.1)
+    from umap import UMAP
+
+    tell("placing the points", 0.4)  # UMAP compiles itself first
     model = UMAP(
         n_neighbors=k,
         n_epochs=EPOCHS,

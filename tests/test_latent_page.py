@@ -1,7 +1,6 @@
 """The latent space page under AppTest: what is drawn, what the URL says, and what it says when something is amiss."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +81,8 @@ def test_points_are_coloured_by_the_figure_chosen(colour):
 def test_numbers_of_a_pair_beside_itself_are_those_of_identity():
     at = opened(b="own:digits-flat-symmetric", colour="Neighbours shared by A and B", map="PCA")
     metrics = {m.label: m.value for m in at.metric}
-    assert metrics["Neighbours shared by A and B"].startswith("100.0%")
-    assert metrics["Distance between A and B"] == "0.00 radii"
+    assert metrics["Neighbours shared"].startswith("100.0%")
+    assert metrics["Median distance A–B"] == "0.00 radii"
     np.testing.assert_allclose(sent(at)[1]["valueA"], 100, rtol=1e-5)
 
 
@@ -182,23 +181,6 @@ def test_a_umap_that_failed_says_why(root):
     assert "No room." in at.error[0].value
 
 
-def test_shipped_maps_count_only_for_the_weights_they_are_of(root, monkeypatch):
-    folder = root / "digits-flat-symmetric"
-    positions = np.random.default_rng(0).normal(size=(360, 2)).astype(np.float32)
-    monkeypatch.setattr(maps, "compute", lambda *args, **more: positions)
-    maps.write(folder)
-    np.testing.assert_allclose(maps.shipped(folder, maps.Spec("z0")), positions, atol=1e-2)
-    assert maps.shipped(folder, maps.Spec("z0", "sample")) is None
-    assert maps.shipped(folder, maps.Spec("z0", n=1000)) is None
-    shutil.copy(root / "digits-flat-elbo" / "model.safetensors", folder / "model.safetensors")
-    assert maps.shipped(folder, maps.Spec("z0")) is None
-
-
-def test_fewer_images_are_the_beginning_of_more():
-    np.testing.assert_array_equal(maps.subset(10_000, 5000)[:1000], maps.subset(10_000, 1000))
-    assert sorted(maps.subset(360, 5000)) == list(range(360))
-
-
 def test_what_is_packed_can_be_read_again():
     a, b = np.arange(3, dtype=np.uint8), np.linspace(0, 1, 4, dtype=np.float32)
     raw = latent_map.pack({"x": 1}, {"a": a, "b": b})
@@ -226,3 +208,12 @@ def test_the_sheet_holds_every_image_in_its_place(channels):
         row, column = divmod(i, facts["columns"])
         tile = board[4 * row : 4 * row + 4, 5 * column : 5 * column + 5]
         np.testing.assert_array_equal(tile.transpose(2, 0, 1), x[i])
+
+
+def test_large_images_are_sent_small():
+    x = np.zeros((3, 3, 64, 64), np.float32)
+    x[1, 0, :2, :2] = 1
+    _, facts = latent_map.sheet(x)
+    assert (facts["w"], facts["h"]) == (32, 32)
+    assert latent_map._small(x)[1, 0, 0, 0] == 1
+    assert latent_map._small(x).sum() == 1

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+THUMBNAIL = 32  # pixels a side at most, so that thousands of larger images stay a few megabytes
 HERE = Path(__file__).parent
 LABELS = ("#4e79a7", "#f28e2b", "#e15759", "#2fa8a0", "#59a14f", "#d4ac0d", "#a868b0", "#f781a7", "#9c755f", "#8a93a6")
 _TYPES = {"float32": "f4", "uint16": "u2", "uint8": "u1", "int32": "i4"}
@@ -57,6 +58,7 @@ def sheet(x: np.ndarray) -> tuple[bytes, dict[str, Any]]:
     """Images [N, C, H, W] in [0, 1] on one PNG, row by row, as small as it goes, with the 16 characters of its id
     before it; and what the map must know of it.
     """
+    x = _small(x)
     n, c, h, w = x.shape
     columns = max(1, int(np.ceil(np.sqrt(n))))
     rows = -(-n // columns)
@@ -70,6 +72,13 @@ def sheet(x: np.ndarray) -> tuple[bytes, dict[str, Any]]:
     image.save(buffer, "PNG")
     name = blake2b(buffer.getvalue(), digest_size=8).hexdigest()
     return name.encode() + buffer.getvalue(), {"id": name, "columns": columns, "w": w, "h": h}
+
+
+def _small(x: np.ndarray) -> np.ndarray:
+    """Images of at most THUMBNAIL pixels a side, blocks of pixels averaged."""
+    f = -(-max(x.shape[2:]) // THUMBNAIL)
+    h, w = x.shape[2] // f, x.shape[3] // f
+    return x if f == 1 else x[..., : h * f, : w * f].reshape(*x.shape[:2], h, f, w, f).mean((3, 5))
 
 
 def send_sheet(data: bytes) -> None:

@@ -22,6 +22,7 @@ PANELS = {
     "flips": "Flip a unit",
     "units": "What each unit knows",
 }
+FIT = 'style="width:100%;height:auto;max-width:46px"'
 STYLE = """<style>
 .lt {border-collapse: collapse; font-size: .85rem}
 .lt td, .lt th {border: 0; padding: .2rem .7rem .2rem 0; vertical-align: middle; text-align: left; font-weight: 500}
@@ -184,10 +185,10 @@ def _traverse(side: Side, i: int, x: Any) -> None:
     code = torch.from_numpy(side.codes.mean[i])
     rows = traversals(side.p, side.layer, code, values)[:10]
     head = "".join(f"<th>{v:+.0f}</th>" for v in values)
-    lines = [
-        f"<tr><td>{side.layer}[{j}] = {code[j]:.2f}</td>{''.join(f'<td>{picture(r, 46)}</td>' for r in row)}</tr>"
-        for j, row in enumerate(rows)
-    ]
+    lines = []
+    for j, row in enumerate(rows):
+        cells = "".join(f"<td>{picture(r, 46, FIT)}</td>" for r in row)
+        lines.append(f"<tr><td>{side.layer}[{j}]<br>{code[j]:+.2f}</td>{cells}</tr>")
     st.html(f'{STYLE}<table class="lt"><tr><th>{picture(x, 46)}</th>{head}</tr>{"".join(lines)}</table>')
     st.caption("Each row sets one unit to the value above (the prior is N(0, 1)) and leaves the others at the mean.")
 

@@ -55,9 +55,11 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
     colour, values = _colour(found, view, maps, classes)
     if classes is not None:
         arrays["labels"] = classes.astype(np.uint8)
-    panes = []
+    panes: list[dict[str, Any]] = []
+    frames = _frames([m.positions for m in maps], view.kind)
     for k, (side, m) in enumerate(zip(found, maps, strict=True)):
         spec, more = _pane(side, view, m, fit if k else None)
+        spec["frame"] = frames[k]
         more |= {f"near{side.letter}": latent.near(side, view.codes)}
         spec["near"] = f"near{side.letter}"
         if values is not None:
@@ -132,7 +134,6 @@ def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dic
         "facts": _facts(view, m)
         + ("" if fit is None else ", turned onto A" if view.kind == "native" else ", fitted to A"),
         "position": position,
-        "frame": _frame(m.positions, view.kind),
         "native": view.kind == "native",
     }
     arrays: dict[str, np.ndarray] = {position: m.positions}
@@ -177,13 +178,12 @@ def _facts(view: View, m: Any) -> str:
     return {"umap": "UMAP, 15 neighbours", "native": "the plane of codes itself"}[view.kind]
 
 
-def _frame(positions: np.ndarray, kind: str) -> list[float]:
-    """Centre and half side of the square that is seen at first."""
-    lo, hi = np.percentile(positions, [0.5, 99.5], axis=0)
+def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
+    """Centre and half side of the square that is seen at first, for each map; native ones share their units."""
+    ends = [np.percentile(p, [0.5, 99.5], axis=0) for p in positions]
     if kind == "native":
-        return [0.0, 0.0, max(3.2, 1.05 * float(np.abs([lo, hi]).max()))]
-    half = 0.56 * float((hi - lo).max()) or 1.0
-    return [*((lo + hi) / 2).tolist(), half]
+        return [[0.0, 0.0, max(3.2, 1.05 * float(np.abs(ends).max()))]] * len(ends)
+    return [[*((lo + hi) / 2).tolist(), 0.56 * float((hi - lo).max()) or 1.0] for lo, hi in ends]
 
 
 # --- the URL -----------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def numbers(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
         values = latent.kept(*found, view.codes)
         error = values.std() / math.sqrt(n)
         columns[0].metric(
-            "Neighbours shared by A and B",
+            "Neighbours shared",
             f"{values.mean():.1%} ± {error:.1%}",
             help=f"Of an image's {latent.K} nearest images in A's latent space, how many are among its {latent.K} "
             f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100 %, "
@@ -279,19 +279,19 @@ def numbers(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
         columns[0].caption(f"k = {latent.K}, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
         apart = moved(maps)
         columns[1].metric(
-            "Distance between A and B",
+            "Median distance A–B",
             f"{np.median(apart):.2f} radii",
             help="Median distance of an image's two points, in root mean square radii of A's map"
             + (f"; after the fit {fit.disparity:.0%} of A's squared spread is left." if fit else ", unfitted."),
         )
         left = f"fit leaves {fit.disparity:.0%} of the spread" if fit else "B not fitted to A"
-        columns[1].caption(f"median, n = {n:,}, {left}")
+        columns[1].caption(f"n = {n:,}, {left}")
     for side, m, column in zip(found, maps, columns[-len(found) :], strict=True):
         trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
         share, error, count = _mixing(side, side.key)
         kind = "Hamming" if side.discrete else "city-block"
         column.metric(
-            f"Prior among {side.letter}'s encodings",
+            f"Prior among {side.letter}",
             f"{share:.1%} ± {error:.1%}",
             help=f"Of the {K_MIX} nearest neighbours of an encoding of a test image (one draw), how many are codes "
             f"drawn from the prior rather than other encodings; {count:,} of each, mean ± standard error. 50 %: "
