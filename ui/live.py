@@ -52,7 +52,7 @@ def show(root: Path, run: Run) -> None:
     follower = _follower(run)
     follower.refresh()
     _header(config, state)
-    _say(state, follower)
+    _say(root, run, state, follower)
     controls.show(root, run, config, state, follower)
     _numbers(config, state, follower)
     _pictures(run, follower)
@@ -85,14 +85,17 @@ def _death(follower: follow.Follower) -> str:
     return f"The training process died{' while paused' if paused else ''}; {saved}. **Resume** goes on training."
 
 
-def _say(state: str, follower: follow.Follower) -> None:
+def _say(root: Path, run: Run, state: str, follower: follow.Follower) -> None:
     """What a person should know about the state."""
     if state == "interrupted":
         st.warning(_death(follower))
     elif state == "failed":
         st.error((follower.last("failed") or {}).get("why", "The run failed."))
     elif state == "queued":
-        st.info("Two runs train at once; this one starts as soon as one of them ends.")
+        queue = supervisor.queue(root)
+        before = queue.index(run.folder.name) if run.folder.name in queue else 0
+        wait = f", after {before} that {'wait' if before > 1 else 'waits'} already" if before else ""
+        st.info(f"Two runs train at once; this one starts as soon as one of them ends{wait}.")
     refused = follower.last("refused")
     if refused and time.time() - refused["time"] < 10:
         st.warning(refused["why"])

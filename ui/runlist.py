@@ -150,15 +150,19 @@ def ordered(found: list[Row], sort: str) -> list[Row]:
 
 
 def show(root: Path, chosen: list[Row]) -> None:
-    """The rows in this order, each following its run; the page begins anew only where runs came or went."""
+    """The rows in this order, each following its run. Runs that came or went are only told: rows that move would
+    close what a person has open and lose what they type.
+    """
     before = _folders(root)
     runs = [r.run for r in chosen]
 
     def draw() -> None:
-        if _folders(root) != before:
-            st.rerun()
         for row in rows(root, runs):
             _row(root, row)
+        if _folders(root) != before and st.button(
+            "Runs came or went: show them", icon=":material/refresh:", key="anew"
+        ):
+            st.rerun()
 
     busy = any(r.state in ACTIVE for r in chosen)
     st.fragment(draw, run_every=EVERY if busy else SELDOM)()
