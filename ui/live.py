@@ -15,8 +15,6 @@ from . import charts, controls, theme, words
 PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
 ACTIVE = ("queued", "starting", "running", "paused")
-# What waits for its next state doesn't fade: on a busy machine a live page would flicker.
-STEADY = '<style>[data-stale="true"] {opacity: 1 !important; transition: none !important}</style>'
 CAPTIONS = (
     "**Random codes**",
     "**Test images** beside their reconstructions",
@@ -71,7 +69,7 @@ def _header(config: Config, state: str) -> None:
         theme.badge(f"seed {config.seed}", theme.NEUTRAL),
     ]
     st.markdown(f"### {config.name}")
-    st.html(STEADY + theme.row(badges))
+    st.html(theme.STEADY + theme.row(badges))
 
 
 def _follower(run: Run) -> follow.Follower:

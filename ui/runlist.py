@@ -206,7 +206,7 @@ def _title(row: Row) -> None:
         theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
     ]
     st.markdown(f"**{_plain(c.name)}** :small[:gray[{_plain(row.name)}]]")
-    st.html(theme.row(badges))
+    st.html(theme.STEADY + theme.row(badges))
     if row.state == "interrupted":
         st.caption("Its process died: open it and press **Resume** to go on from its last checkpoint.")
 

@@ -20,6 +20,9 @@ STATE = {
 
 NEUTRAL = "#7a8599"
 
+# For pages that look again and again: what waits for its next state doesn't fade, as that flickers on a busy machine.
+STEADY = '<style>[data-stale="true"] {opacity: 1 !important; transition: none !important}</style>'
+
 
 def row(badges: Iterable[str]) -> str:
     """HTML of several badges, side by side while there is room."""
