@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .datasets import Dataset, load_data
 from .errors import SymeqError
 from .extractors import Extractor, extractor
 from .measured import Options, read, stored
-from .metrics import utilities
+from .metrics import Figure, utilities
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
@@ -40,6 +40,8 @@ def evaluate(
     SymeqError where the folder holds no whole pair, or its data are missing.
     """
     folder, options = Path(folder), options or Options()
+    if options.inception:
+        return _with_inception(folder, options, progress, device)
     entry = stored(folder, options)
     if not entry.is_done():
         with entry.computing() as tell:
@@ -52,6 +54,45 @@ def evaluate(
             if not entry.is_done():  # by another process meanwhile
                 files.write_json(entry.json, _compute(folder, options, both, device))
     return read(entry, folder)
+
+
+def _with_inception(folder: Path, options: Options, progress: Progress | None, device: Any) -> dict[str, Any]:
+    """The same with FID by Inception, kept apart: where its weights can't be had now, they may be the next time."""
+    entry = stored(folder, options)
+    plain = evaluate(folder, replace(options, inception=False), progress, device)
+    if not entry.is_done():
+        try:
+            found = _inception(folder, options, progress or (lambda what, done: None), device)
+        except SymeqError as e:
+            return plain | {"missing": plain["missing"] | {"inception": str(e)}}
+        figures = plain["figures"] | {"inception": found}
+        files.write_json(entry.json, plain | {"figures": figures, "options": asdict(options)})
+    return read(entry, folder)
+
+
+def _inception(folder: Path, options: Options, progress: Progress, device: Any) -> dict[str, Figure]:
+    from . import quality
+
+    config = read_config(folder)
+    progress("Inception features", 0.0)
+    real = quality.real_images(load_data(config.data), config.data, options.n, options.seed)
+    reference = quality.inception_features(real.reference)
+    p, q = load(folder, device)
+    images = _images(p, q, real, options, progress)[0]
+    return quality.inception_figures(images, reference, options.chain, options.seed)
+
+
+def _images(p: Any, q: Any, real: Any, options: Options, tell: Progress) -> tuple[dict[str, Any], float]:
+    """(the sets whose quality is scored, seconds that the chain took)."""
+    from . import quality
+
+    n = len(real.reference)
+    images = {"random code": quality.random_code_images(p, n, options.seed)}
+    began = time.perf_counter()
+    images["limiting"] = quality.limiting_images(
+        p, q, n, options.chain, options.seed, progress=lambda what, done: tell(what, 0.8 * done)
+    )
+    return images | {"floor": real.other}, time.perf_counter() - began
 
 
 class _Stages:
@@ -118,29 +159,13 @@ def _quality(
 ) -> None:
     from . import quality
 
-    if known is None and not options.inception:
+    if known is None:
         return
     real = quality.real_images(data, config.data, options.n, options.seed)
-    n = len(real.reference)
-    images = {"random code": quality.random_code_images(p, n, options.seed)}
-    began = time.perf_counter()
-    images["limiting"] = quality.limiting_images(
-        p, q, n, options.chain, options.seed, progress=lambda what, done: tell(what, 0.8 * done)
-    )
-    seconds = time.perf_counter() - began
-    result["speed"]["chain images per second"] = round(n * options.chain / seconds)
-    images["floor"] = real.other
-    if known is not None:
-        tell("features and distances", 0.8)
-        result["figures"]["quality"] = quality.figures(images, real.reference, known, options.chain, options.seed)
-    if options.inception:
-        tell("Inception features", 0.9)
-        try:
-            result["figures"]["inception"] = quality.inception_figures(
-                images, real.reference, options.chain, options.seed
-            )
-        except SymeqError as e:
-            result["missing"]["inception"] = str(e)
+    images, seconds = _images(p, q, real, options, tell)
+    result["speed"]["chain images per second"] = round(len(real.reference) * options.chain / seconds)
+    tell("features and distances", 0.8)
+    result["figures"]["quality"] = quality.figures(images, real.reference, known, options.chain, options.seed)
 
 
 def _likelihood(p: Any, q: Any, x: Any, options: Options, result: dict[str, Any], tell: Progress) -> None:

@@ -5,6 +5,7 @@ scored theirs: the mean of x. Real are the data as the model sees them, train an
 of the same n, since the Frechet distance falls with n; the floor is the same figure of other real images.
 """
 
+import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from . import chains
 from .config import DataConfig
-from .datasets import Dataset
+from .datasets import NETWORK_SECONDS, Dataset
 from .errors import SymeqError, UsageError
 from .extractors import Extractor
 from .factors import Chain
@@ -250,18 +251,26 @@ def figures(images: dict[str, Tensor], real: Tensor, extractor: Extractor, steps
 INCEPTION = "inception-v3-compat"
 
 
-def inception_figures(images: dict[str, Tensor], real: Tensor, steps: int, seed: int) -> dict[str, Figure]:
-    """FID by Inception, the weights being torch-fidelity's own download; SymeqError where they can't be had."""
+def inception_features(x: Tensor) -> Tensor:
+    """[n, 2048], the weights being torch-fidelity's own download; SymeqError where they can't be had."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(NETWORK_SECONDS)
     try:
-        reference = features(_as_pictures(real), INCEPTION, "2048", 50)
+        return features(_as_pictures(x), INCEPTION, "2048", 50)
     except (OSError, RuntimeError) as e:
         raise SymeqError(
             f"Inception's weights can't be had ({' '.join(str(e).split())[:120]}), so its FID is left out: "
             "try again with a connection to github.com."
         ) from e
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def inception_figures(images: dict[str, Tensor], reference: Tensor, steps: int, seed: int) -> dict[str, Figure]:
+    """FID of the sets of images against the `inception_features` of real ones."""
     found: dict[str, Figure] = {}
     for what, x in images.items():
-        value = frechet(own := features(_as_pictures(x), INCEPTION, "2048", 50), reference)
+        value = frechet(own := inception_features(x), reference)
         rng = np.random.default_rng(derive(seed, "resamples", what))
         picks = [torch.from_numpy(rng.integers(len(x), size=len(x))) for _ in range(5)]
         found[f"Inception FID, {what}"] = {
@@ -271,7 +280,7 @@ def inception_figures(images: dict[str, Tensor], real: Tensor, steps: int, seed:
             "unit": "squared feature distance",
             "better": "lower",
             "meaning": f"Frechet distance in Inception's 2,048 features, of {_OF[what].format(steps=steps)} against "
-            f"{len(real):,} real images. Published FIDs use all images; at smaller n it is larger: see the floor.",
+            f"{len(reference):,} real images. Published FIDs use all images; at smaller n it is larger: see the floor.",
             "extractor": INCEPTION,
             "seed": seed,
         }

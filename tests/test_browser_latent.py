@@ -90,7 +90,10 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     wait(lambda: "lasso=" in url(page), "the URL has the lasso")
     picked = count(page).split(" selected")[0]
     assert int(picked) > 20
-    wait(lambda: f"{picked} images selected, the first 8 shown" in page.locator("[data-testid=stApp]").inner_text(), "told below")
+    wait(
+        lambda: f"{picked} images selected, the first 8 shown" in page.locator("[data-testid=stApp]").inner_text(),
+        "told below",
+    )
 
     page.get_by_role("button", name="Move").click()
     page.mouse.move(box["x"] + 200, box["y"] + 200)

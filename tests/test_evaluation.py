@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,6 +117,27 @@ def test_without_an_extractor_the_rest_is_there_and_the_way_out_is_told(monkeypa
     assert "quality" not in r["figures"]
     assert "train-extractor digits" in r["missing"]["quality"]
     assert r["figures"]["likelihood"]["ELBO"]["value"] is not None
+
+
+def test_inception_that_cannot_be_had_now_may_be_the_next_time(monkeypatch):
+    from symeq_core import quality
+
+    def refuse(x):
+        raise SymeqError("Inception's weights can't be had")
+
+    options = replace(SMALL, inception=True)
+    plain = evaluation.evaluate(GAME, SMALL)
+    monkeypatch.setattr(quality, "inception_features", refuse)
+    refused = evaluation.evaluate(GAME, options)
+    assert refused["missing"] == {"inception": "Inception's weights can't be had"}
+    assert refused["figures"] == plain["figures"]
+    monkeypatch.setattr(quality, "inception_features", lambda x: x.flatten(1))
+    r = evaluation.evaluate(GAME, options)
+    assert not r["missing"]
+    assert list(r["figures"]["inception"]) == [f"Inception FID, {k}" for k in ("random code", "limiting", "floor")]
+    assert r["options"]["inception"]
+    monkeypatch.setattr(quality, "inception_features", refuse)
+    assert evaluation.evaluate(GAME, options) == r
 
 
 def test_a_pair_that_is_trained_meanwhile_is_not_mixed_up(monkeypatch):

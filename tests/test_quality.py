@@ -202,4 +202,4 @@ def test_inception_without_its_weights_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", refuse)
     with pytest.raises(SymeqError, match=r"^Inception's weights can't be had \(no network\), so its FID is left out"):
-        quality.inception_figures({}, torch.rand(20, 1, 8, 8), 1, 0)
+        quality.inception_features(torch.rand(20, 1, 8, 8))
