@@ -1,5 +1,6 @@
 """How near a pair is to consistency: to one joint distribution that has both p(x|z) and q(z|x) as its conditionals."""
 
+import math
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ def on_dreams(
         f"{name}, at least": figure(
             below,
             NATS,
-            f"{meaning}. A lower bound {how} and the dream's own",
+            f"{meaning}. A lower bound {how} and the dream's own; it can't exceed log K = {math.log(samples):.2f}",
             seed,
             "lower",
             better="lower",
