@@ -106,6 +106,7 @@ class View {
       side.images[kind] = { image, frames };
       this.version += 1;
       this.draw();
+      this.root.dataset.id = this.id; // whose pictures are shown
     };
     image.src = "data:image/png;base64," + source;
   }
