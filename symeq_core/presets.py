@@ -77,12 +77,12 @@ EXTRA: dict[str, dict[str, Any]] = {
 
 # The pairs shipped in checkpoints/: a preset's settings, trained until the curves are flat.
 GALLERY: dict[str, dict[str, Any]] = {
-    "digits-bits": {**DATA["digits"], "model.kind": "flat", "model.latents": "bernoulli:10", "model.hidden": [128]},
-    "digits-plane": {**DATA["digits"], **PLANE},
-    "digits-ladder": {**DATA["digits"], "model.kind": "ladder", **MODELS["digits", "ladder"]},
-    "digits-reverse": {**DATA["digits"], "model.kind": "reverse", **MODELS["digits", "reverse"]},
-    "mnist-ladder": {**DATA["mnist"], "model.kind": "ladder", **MODELS["mnist", "ladder"]},
-    "mnist-reverse": {**DATA["mnist"], "model.kind": "reverse", **MODELS["mnist", "reverse"]},
+    "digits-bits": {"model.kind": "flat", "model.latents": "bernoulli:10", "model.hidden": [128]},
+    "digits-plane": PLANE,
+    "digits-ladder": {"model.kind": "ladder", **MODELS["digits", "ladder"]},
+    "digits-reverse": {"model.kind": "reverse", **MODELS["digits", "reverse"]},
+    "mnist-ladder": {"model.kind": "ladder", **MODELS["mnist", "ladder"], "train.steps": 60_000},
+    "mnist-reverse": {"model.kind": "reverse", **MODELS["mnist", "reverse"]},
 }
 GALLERY_TRAIN: dict[str, dict[str, Any]] = {
     "digits": {"train.steps": 20_000, "train.snapshot_every": 1000, "train.probe_every": 500},
@@ -121,9 +121,10 @@ def _all() -> dict[str, dict[str, Any]]:
         for learner in ("symmetric", "elbo"):
             found[f"{name}-{learner}"] = PAPER_COMMON | setting | LEARNERS[learner]
     for name, setting in GALLERY.items():
-        length = GALLERY_TRAIN[setting["data.name"]]
+        data = name.partition("-")[0]
+        common = DATA[data] | GALLERY_COMMON | GALLERY_TRAIN[data]
         for learner in ("symmetric", "elbo", *(("wake-sleep",) if name == "digits-bits" else ())):
-            found[f"gallery-{name}-{learner}"] = setting | length | GALLERY_COMMON | LEARNERS[learner]
+            found[f"gallery-{name}-{learner}"] = common | setting | LEARNERS[learner]
     return found | EXTRA
 
 
