@@ -19,13 +19,6 @@ GROUPS = {
     "consistency": ("Consistency", "How near encoder and decoder are to being conditionals of one joint distribution."),
     "utilities": ("Utilities", "What the two players maximise, on test images."),
 }
-FIRST = {
-    ("quality", "Frechet distance, random code"),
-    ("quality", "Frechet distance, limiting"),
-    ("likelihood", "ELBO"),
-    ("consistency", "inconsistency on data"),
-    ("consistency", "label retention after 10"),
-}
 STYLE = (
     "<style>.figures {border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums}"
     ".figures th {text-align: right; font-weight: 600; padding: .3rem .6rem; vertical-align: bottom}"
@@ -70,18 +63,15 @@ def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
     )
     head = f"<tr><th>figure</th>{heads}<th style='text-align:left'>unit</th><th></th></tr>"
     found = compare.rows([r for _, _, r in known], [[] for _ in known], letters)
-    first = [_row(row, comparable) for row in found if (row.group, row.name) in FIRST]
-    st.html(f'{STYLE}<table class="figures">{head}{"".join(first)}</table>')
-    with st.expander(f"All {len(found)} figures", icon=":material/table_rows:"):
-        rows, group = [head], None
-        for row in found:
-            if row.group != group:
-                group = row.group
-                name, what = GROUPS.get(group, (group, ""))
-                rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
-            rows.append(_row(row, comparable and "floor" not in row.name))
-        st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
-        st.caption(_facts(known, comparable))
+    rows, group = [head], None
+    for row in found:
+        if row.group != group:
+            group = row.group
+            name, what = GROUPS.get(group, (group, ""))
+            rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
+        rows.append(_row(row, comparable and "floor" not in row.name))
+    st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
+    st.caption(_facts(known, comparable))
 
 
 def _row(row: compare.Row, judged: bool) -> str:
