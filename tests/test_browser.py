@@ -185,6 +185,8 @@ def test_the_url_of_the_form_reproduces_it(app, page):
     page.get_by_role("radio", name="Reverse", exact=True).click()
     page.wait_for_url("**model=Reverse*")
     page.get_by_role("radio", name="ELBO", exact=True).click()
+    page.wait_for_url("**learner=ELBO*")
+    settled(page)
     for label, text in (("Iterations", "1234"), ("Seed", "7")):
         page.get_by_label(label, exact=True).fill(text)
         page.get_by_label(label, exact=True).press("Enter")

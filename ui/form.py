@@ -132,7 +132,8 @@ def _kept(key: str, usual: Any, base: Config, draw: Callable[[Any, str], Any]) -
             value = type(usual)(text)
         except ValueError:
             value = usual
-    value = draw(value, f"{key} of {base.name} {usual}")
+    of = base.name if base.name in PRESETS else f"{base.data.name} {base.model.kind}"
+    value = draw(value, f"{key} of {of} {usual}")
     if value != usual:
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)
