@@ -3,7 +3,7 @@
 import streamlit as st
 
 from symeq_core.errors import SymeqError
-from ui import compare
+from ui import compare, curves
 from ui.setup import page, warm
 
 root = page("Compare")
@@ -13,7 +13,7 @@ if chosen:
         compare.contrast(chosen)
         compare.figures(chosen)
         compare.pictures(chosen)
-        compare.curves(chosen)
+        curves.curves(chosen)
     except SymeqError as e:
         st.error(str(e))
 warm(root)

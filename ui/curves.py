@@ -1,0 +1,90 @@
+"""Learning curves of pairs on one axis: figures of the probe set, and each player's utility term by term."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from symeq_core import compare, terms
+from symeq_core.gallery import Pair
+
+from . import words
+from .compare import Column, events
+
+CURVES = {"test": "Test set", "p": "Decoder p, term by term", "q": "Encoder q, term by term"}
+AXES = {"step": "by iteration", "seconds": "by time"}
+
+
+@st.fragment
+def curves(chosen: Sequence[Column]) -> None:
+    """Learning curves of all on one axis."""
+    from . import charts  # with altair it would delay the pictures
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        what = _choice("Curves", CURVES, "curves")
+        x = _choice("Axis", AXES, "axis")
+    styles = charts.styles([(c.letter, c.colour, c.learner) for c in chosen])
+    own, letters = [events(c.pair) for c in chosen], [c.letter for c in chosen]
+    if what == "test":
+        st.caption(f"Probe set: {words.HELP['probe']} Nats per image, the same images at every step.")
+        table = compare.probe_curves(own, letters)
+        panels = [(name, f"**{name}**", words.HELP[name]) for name in ("L_p", "L_q", "ELBO")]
+    else:
+        table = compare.term_curves(own, what, letters)
+        panels = _term_panels(chosen, list(dict.fromkeys(table["series"])), what)
+    if table.empty:
+        st.info("These pairs have no curves: they hold no record of their training.")
+        return
+    panels = [p for p in panels if (table["series"] == p[0]).any()]
+    columns = st.columns(3 if len(panels) == 3 else 2, vertical_alignment="bottom")
+    for k, (name, title, help_text) in enumerate(panels):
+        with columns[k % len(columns)]:
+            st.markdown(title, help=help_text)
+            part = table[table["series"] == name].drop(columns="series")
+            charts.compared(part, f"{what} {name} {x}", x, "nats per image", styles)
+    st.caption(
+        "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
+        "move, double click to come back."
+    )
+
+
+def _choice(label: str, options: dict[str, str], key: str) -> str:
+    return st.segmented_control(
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        default=next(iter(options)),
+        required=True,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+        wrap=True,
+    )
+
+
+def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:
+    """(series, title with its formula, what it is a sum over) for each chart."""
+    batches = " or ".join(dict.fromkeys(f"{c.pair.config().train.batch:,}" for c in chosen))
+    unit = "training images" if player == "p" else "dreams (the ELBO: training images)"
+    st.caption(
+        f"What {'the decoder' if player == 'p' else 'the encoder'} ascends in training, and each term that adds up to "
+        f"it, signs included: nats, summed over the units of a variable, averaged over the {batches} {unit} of a batch "
+        "and over the iterations since the last point. Higher is better for the player."
+    )
+    panels = []
+    for name in names:
+        title = "the whole utility" if name == "sum" else name
+        said = {c.letter: _formula(c.pair, player, name) for c in chosen}
+        shown = {a: f for a, f in said.items() if f}
+        one = len(set(shown.values())) == 1
+        lines = [next(iter(shown.values()))] if one else [f"{a}: {f}" for a, f in shown.items()]
+        sizes = sorted({terms.units(c.pair.config().model, name) for c in chosen}) if name != "sum" else []
+        many = f"Summed over {' or '.join(f'{k:,}' for k in sizes)} units." if sizes else "The sum of its terms."
+        panels.append((name, "  \n".join([f"**{title}**", *lines]), many))
+    return panels
+
+
+def _formula(pair: Pair, player: str, name: str) -> str:
+    found = terms.formulas(pair.config(), player)
+    if name.startswith("labelled/"):
+        return f"labelled: {found[name.partition('/')[2]]}" if name.partition("/")[2] in found else ""
+    return found.get(name, "")
