@@ -238,6 +238,10 @@ function stamp(buffer, W, H, x, y, colour, disc, strength) {
     const px = x + disc[k], py = y + disc[k + 1];
     if (px < 0 || py < 0 || px >= W || py >= H) continue;
     const at = py * W + px, a = disc[k + 2] * strength, old = buffer[at];
+    if (old === 0) {
+      buffer[at] = ((a * 255) << 24) | (colour & 0xffffff);
+      continue;
+    }
     const oa = (old >>> 24) / 255, out = a + oa * (1 - a), t = a / out, s = 1 - t;
     buffer[at] =
       ((out * 255) << 24) |
