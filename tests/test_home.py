@@ -1,6 +1,9 @@
 """The gallery on the home page: every shipped pair, own ones, and imports that leave nothing bad behind."""
 
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from symeq_core.runs import Run
 
 from .test_authors import THEIRS, saved, theirs
 from .test_gallery import stored
-from .test_pages import opened, root, texts  # noqa: F401 (a fixture)
+from .test_pages import ROOT, opened, root, texts  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -86,3 +89,22 @@ def test_a_bad_upload_is_one_sentence_and_leaves_nothing(root, name):  # noqa: F
     assert "\n" not in at.error[0].value
     assert "/tmp" not in at.error[0].value  # a person gave a file, not this path
     assert not [f for f in root.glob("*") if not f.name.startswith(".")] if root.exists() else True
+
+
+@pytest.mark.parametrize("page", ["app.py", "pages/1_Train.py", "pages/2_Runs.py", "pages/6_Results.py"])
+def test_nothing_heavy_is_imported_on_the_way_to_a_first_paint(page, tmp_path):
+    code = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "from symeq_core import supervisor\n"
+        "supervisor.ensure = lambda root: None\n"
+        "at = AppTest.from_file('app.py', default_timeout=60)\n"
+        f"{'' if page == 'app.py' else f'at.switch_page({page!r})'}\n"
+        "at.run()\n"
+        "assert not at.exception, at.exception\n"
+        "print([k for k in ('torch', 'sklearn', 'umap', 'scipy', 'torch_fidelity') if k in sys.modules])\n"
+    )
+    environment = os.environ | {"SYMEQ_RUNS": str(tmp_path / "runs"), "SYMEQ_CACHE": str(tmp_path / "cache")}
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr[-2000:]
+    assert out.stdout.splitlines()[-1] == "[]"
