@@ -514,7 +514,7 @@ def test_a_run_killed_while_paused_says_what_resume_does(root):
     events = ({"event": "start", "step": 0}, {"event": "paused", "step": 7})
     run_of(root, "paused", "symmetric", *events)
     at = opened("pages/1_Train.py", run="paused")
-    assert "died while paused" in at.warning[0].value
+    assert "The run was paused, and saved then" in at.warning[0].value
     assert "**Resume** goes on training" in at.warning[0].value
 
 

@@ -80,9 +80,10 @@ def _follower(run: Run) -> follow.Follower:
 
 
 def _death(follower: follow.Follower) -> str:
-    paused = follower.state() == "paused"
-    saved = "it had been saved when it was paused" if paused else "nothing older than its last checkpoint is lost"
-    return f"The training process died{' while paused' if paused else ''}; {saved}. **Resume** goes on training."
+    lost = "Nothing older than its last checkpoint is lost"
+    if follower.state() == "paused":
+        lost = "The run was paused, and saved then"
+    return f"The training process died. {lost}: **Resume** goes on training."
 
 
 def _say(root: Path, run: Run, state: str, follower: follow.Follower) -> None:
