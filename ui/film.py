@@ -10,7 +10,7 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 AT_ONCE = 50  # steps that are there with the first picture
-SECONDS = 0.6  # of computing, for each pair, between two pictures
+SECONDS = 0.25  # of computing, for each pair, between two pictures: as long a switch of image may have to wait
 SHOWN = ("mean", "sample")
 STEADY = """<style>
 .st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
