@@ -13,7 +13,7 @@ from symeq_core.gallery import Pair
 from . import theme, words
 
 LETTERS = "ABCD"
-DEFAULT = "mnist-reverse-symmetric"
+DEFAULT = "digits-ladder-symmetric"  # its data are embedded: nothing is downloaded for a first look
 KEPT = "pairs chosen"  # in the session: what another page of it had chosen
 
 
