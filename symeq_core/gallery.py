@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import files
 from .config import Config
@@ -117,31 +117,3 @@ def counterpart(pair: Pair, among: list[Pair]) -> Pair | None:
         if same and theirs.learner.name != mine.learner.name:
             return other
     return None
-
-
-class Headline(NamedTuple):
-    """A figure in few words: its name, its value with the uncertainty, and what it means."""
-
-    name: str
-    text: str
-    meaning: str
-
-
-HEADLINES = (
-    ("quality", "Frechet distance, limiting", "limiting images, FD ↓"),
-    ("consistency", "label retention after 10", "same class after 10 ↑"),
-    ("likelihood", "ELBO", "ELBO ↑"),
-)
-
-
-def headlines(metrics: dict[str, Any]) -> list[Headline]:
-    """The few figures of an evaluation that a card shows, where they are defined."""
-    found = []
-    for group, key, name in HEADLINES:
-        f = metrics.get("figures", {}).get(group, {}).get(key)
-        if not f or f.get("value") is None:
-            continue
-        error = "" if f.get("stderr") is None else f" ± {f['stderr']:.2g}"
-        meaning = f"{f.get('meaning', '')} n = {f['n']:,}, seed {f.get('seed', 0)}."
-        found.append(Headline(name, f"{f['value']:.4g}{error}", meaning))
-    return found

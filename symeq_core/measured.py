@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import files
 from .config import DataConfig
@@ -95,11 +95,11 @@ def winner(game: Figure, elbo: Figure) -> str | None:
     """Who is better by more than ERRORS standard errors of the difference: "game", "elbo" or "tie"; None where that
     can't be said.
     """
-    a, b, better = game.get("value"), elbo.get("value"), game.get("better")
-    if a is None or b is None or better not in ("lower", "higher"):
+    better = game.get("better")
+    if better not in ("lower", "higher") or any(f.get(k) is None for f in (game, elbo) for k in ("value", "stderr")):
         return None
-    error = math.hypot(game.get("stderr") or 0.0, elbo.get("stderr") or 0.0)
-    if abs(a - b) <= ERRORS * error or a == b:
+    a, b = game["value"], elbo["value"]
+    if abs(a - b) <= ERRORS * math.hypot(game["stderr"], elbo["stderr"]):
         return "tie"
     return "game" if (a < b) == (better == "lower") else "elbo"
 
@@ -126,3 +126,30 @@ def shown(figure: Figure | None) -> str:
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:,.{digits}f} ± {error:.{digits}f}"
+
+
+class Headline(NamedTuple):
+    """A figure in few words: its name, its value with the uncertainty, and what it means."""
+
+    name: str
+    text: str
+    meaning: str
+
+
+HEADLINES = (
+    ("quality", "Frechet distance, limiting", "limiting images, FD ↓"),
+    ("consistency", "label retention after 10", "same class after 10 ↑"),
+    ("likelihood", "ELBO", "ELBO ↑"),
+)
+
+
+def headlines(metrics: dict[str, Any]) -> list[Headline]:
+    """The few figures of an evaluation that a card shows, where they are defined."""
+    found = []
+    for group, key, name in HEADLINES:
+        f = metrics.get("figures", {}).get(group, {}).get(key)
+        if not f or f.get("value") is None:
+            continue
+        meaning = f"{f.get('meaning', '')} n = {f['n']:,}, seed {f.get('seed', 0)}."
+        found.append(Headline(name, shown(f), meaning))
+    return found

@@ -90,7 +90,7 @@ def test_what_is_under_way_is_shown_and_what_failed_is_told(own):
 
 
 def test_the_gallery_shows_headlines_of_what_was_measured(evaluated):
-    names = [h.name for h in gallery.headlines(measured.found(evaluated[0]))]
+    names = [h.name for h in measured.headlines(measured.found(evaluated[0]))]
     assert len(names) == len(gallery.HEADLINES)
 
 

@@ -25,7 +25,7 @@ def figure(value, stderr=0.1, better="lower", n=100):
         (figure(2.0, better="higher"), figure(1.0, better="higher"), "game"),
         (figure(1.0), figure(1.28), "tie"),
         (figure(1.0), figure(1.29), "game"),
-        (figure(1.0, None), figure(1.0, None), "tie"),
+        (figure(1.0, None), figure(2.0, None), None),
         (figure(None), figure(1.0), None),
         (figure(1.0, better=None), figure(2.0, better=None), None),
     ],

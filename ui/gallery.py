@@ -82,7 +82,7 @@ def _picture(pair: Pair) -> None:
 def figures(group: list[Pair]) -> None:
     """The headline figures of pairs in a small table, a column each; what a figure means is told at the pointer."""
     try:
-        found = [{h.name: h for h in gallery.headlines(measured.found(pair) or {})} for pair in group]
+        found = [{h.name: h for h in measured.headlines(measured.found(pair) or {})} for pair in group]
     except SymeqError as e:
         st.caption(str(e))
         return
@@ -93,12 +93,13 @@ def figures(group: list[Pair]) -> None:
     rows = ""
     for name in names:
         meaning = next(h[name].meaning for h in found if name in h)
-        cells = "".join(
-            f'<td style="text-align:right;color:{pairs.colour(pair)}">{escape(h[name].text) if name in h else "–"}</td>'
-            for pair, h in zip(group, found, strict=True)
-        )
+        cells = ""
+        for pair, h in zip(group, found, strict=True):
+            text = escape(h[name].text) if name in h else "–"
+            style = f"text-align:right;white-space:nowrap;color:{pairs.colour(pair)}"
+            cells += f'<td style="{style}">{text}</td>'
         rows += f'<tr title="{escape(meaning)}"><td style="opacity:.75">{escape(name)}</td>{cells}</tr>'
-    style = "width:100%;font-size:.8rem;cursor:help;font-variant-numeric:tabular-nums"
+    style = "width:100%;font-size:.75rem;cursor:help;font-variant-numeric:tabular-nums"
     st.html(f'<table style="{style}">{rows}</table>')
 
 
