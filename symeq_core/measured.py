@@ -91,11 +91,19 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
     return mine | files.read_json(entry.json, limit=16 << 20)
 
 
+_GUARANTEE = {"higher": "lower", "lower": "upper"}
+
+
 def winner(game: Figure, elbo: Figure) -> str | None:
     """Who is better by more than ERRORS standard errors of the difference: "game", "elbo" or "tie"; None where that
     can't be said.
+
+    Of bounds, those that guarantee something are compared (lower bounds of what should be high, upper ones of what
+    should be low); a smaller lower bound of an error says nothing.
     """
     better = game.get("better")
+    if any(f.get("bound") not in (None, _GUARANTEE.get(str(better))) for f in (game, elbo)):
+        return None
     if better not in ("lower", "higher") or any(f.get(k) is None for f in (game, elbo) for k in ("value", "stderr")):
         return None
     a, b = game["value"], elbo["value"]

@@ -55,14 +55,14 @@ def matches(pairs: Iterable[Pair]) -> list[Match]:
 def verdicts(match: Match) -> list[Verdict]:
     """All figures that both have and that have a better side, except floors."""
     a, b = (found(pair) or {} for pair in (match.game, match.elbo))
-    told = []
+    told: dict[str, Verdict] = {}  # the ELBO is measured with the likelihood and with the utilities
     for group, figures in a.get("figures", {}).items():
         for name, game in figures.items():
             elbo = b.get("figures", {}).get(group, {}).get(name)
             who = winner(game, elbo) if elbo else None
             if who and elbo and "floor" not in name:
-                told.append(Verdict(group, name, game, elbo, who))
-    return told
+                told.setdefault(name, Verdict(group, name, game, elbo, who))
+    return list(told.values())
 
 
 def distances(match: Match) -> dict[str, Figure]:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from symeq_core import evaluation, files, gallery, measured, results
+from symeq_core import evaluation, files, measured, results
 from symeq_core.gallery import SHIPPED, Pair
 from symeq_core.measured import Options
 from symeq_core.store import Entry
@@ -91,7 +91,7 @@ def test_what_is_under_way_is_shown_and_what_failed_is_told(own):
 
 def test_the_gallery_shows_headlines_of_what_was_measured(evaluated):
     names = [h.name for h in measured.headlines(measured.found(evaluated[0]))]
-    assert len(names) == len(gallery.HEADLINES)
+    assert len(names) == len(measured.HEADLINES)
 
 
 @needs_chromium

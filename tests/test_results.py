@@ -12,8 +12,8 @@ from .test_gallery import stored
 README = gallery.SHIPPED.parent / "README.md"
 
 
-def figure(value, stderr=0.1, better="lower", n=100):
-    return {"value": value, "stderr": stderr, "better": better, "n": n, "unit": "u", "meaning": "m"}
+def figure(value, stderr=0.1, better="lower", n=100, bound=None):
+    return {"bound": bound, "value": value, "stderr": stderr, "better": better, "n": n, "unit": "u", "meaning": "m"}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,9 @@ def figure(value, stderr=0.1, better="lower", n=100):
         (figure(1.0), figure(1.28), "tie"),
         (figure(1.0), figure(1.29), "game"),
         (figure(1.0, None), figure(2.0, None), None),
+        (figure(1.0, bound="upper"), figure(2.0, bound="upper"), "game"),
+        (figure(1.0, bound="lower"), figure(2.0, bound="lower"), None),  # the truth may be any larger
+        (figure(1.0, better="higher", bound="lower"), figure(2.0, better="higher", bound="lower"), "elbo"),
         (figure(None), figure(1.0), None),
         (figure(1.0, better=None), figure(2.0, better=None), None),
     ],

@@ -1,6 +1,6 @@
 """The gallery: shipped pairs side by side by data and model, own ones below, and what one can do with each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,11 @@ from symeq_core.runs import Run, new_folder
 from . import pairs, theme, words
 
 ORDER = ("symmetric", "elbo", "wake_sleep")
-PAGES = (
-    ("pages/3_Compare.py", "Compare", ":material/compare:"),
-    ("pages/4_Latent_space.py", "Latent space", ":material/scatter_plot:"),
-    ("pages/5_Round_trip.py", "Round trip", ":material/cached:"),
-)
+PAGES = {
+    "pages/3_Compare.py": "Compare",
+    "pages/4_Latent_space.py": "Latent space",
+    "pages/5_Round_trip.py": "Round trip",
+}
 WIDTH, OWN_WIDTH = 345, 253  # of a box in pixels: three in a row at 1440, two at 1024
 T = TypeVar("T")
 
@@ -63,14 +63,16 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
 def _group(group: list[Pair]) -> None:
     c = group[0].config()
     what = f"{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}"
-    st.markdown(f"**{what}** :small[:gray[{words.code(c.model.latents)}]]")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{what}** :small[:gray[{words.code(c.model.latents)}]]", width="content")
+        _exports(group)
     for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
             learner = pair.config().learner.name
             st.html(theme.badge(words.SHORT[learner], theme.LEARNER[learner]))
             _picture(pair)
     figures(group)
-    _links(group, group)
+    _links(group)
 
 
 def _picture(pair: Pair) -> None:
@@ -103,15 +105,17 @@ def figures(group: list[Pair]) -> None:
     st.html(f'<table style="{style}">{rows}</table>')
 
 
-def _links(chosen: list[Pair], exports: Sequence[Pair] = ()) -> None:
+def _links(chosen: list[Pair]) -> None:
     query = {letter: pair.key for letter, pair in zip("ab", chosen, strict=False)}
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for path, label, icon in PAGES:
-            st.page_link(path, label=label, icon=icon, query_params=query)
-        if exports:
-            with st.popover("", icon=":material/download:", help="Export"):
-                for pair in exports:
-                    _export(pair)
+    with st.container(horizontal=True, gap="xsmall"):
+        for path, label in PAGES.items():
+            st.page_link(path, label=f"**{label}**", query_params=query)
+
+
+def _exports(group: list[Pair]) -> None:
+    with st.popover("", icon=":material/download:", help="Export as a zip", type="tertiary"):
+        for pair in group:
+            _export(pair)
 
 
 def _export(pair: Pair) -> None:
@@ -144,7 +148,8 @@ def _own(root: Path, pair: Pair) -> None:
     ]
     st.html(theme.row(badges))
     figures([pair])
-    _links([pair, other] if other else [pair], [pair])
+    _links([pair, other] if other else [pair])
+    _exports([pair])
 
 
 def bring(root: Path) -> None:
@@ -163,7 +168,12 @@ def bring(root: Path) -> None:
             st.error(str(e))
             return
         st.success(f"{given.name} is now the pair {folder.name}.")
-        st.page_link(PAGES[0][0], label="Compare it", icon=PAGES[0][2], query_params={"a": gallery.OWN + folder.name})
+        st.page_link(
+            "pages/3_Compare.py",
+            label="Compare it",
+            icon=":material/compare:",
+            query_params={"a": gallery.OWN + folder.name},
+        )
 
 
 def _imported(root: Path, given: st.runtime.uploaded_file_manager.UploadedFile) -> Path:
