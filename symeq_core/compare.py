@@ -9,6 +9,7 @@ import pandas as pd
 
 from .config import Config, Latent, differences, to_dict
 from .follow import thinned
+from .measured import unranked
 from .presets import LEARNERS
 
 Event = dict[str, Any]
@@ -146,7 +147,6 @@ HEADLINES = (  # shown at once, the first that is known of each line; all others
     (("last probe", "L_q"),),
     (("last probe", "ELBO"),),
 )
-SAME_N = ("quality", "inception")  # groups whose figures depend on n
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,8 @@ def row(group: str, name: str, cells: list[dict[str, Any] | None], letters: Sequ
     """One figure, and which pair is better by more than twice the standard error of the difference."""
     known = [c for c in cells if c]
     unit = str(known[0].get("unit", "")) if known else ""
-    counts = list(dict.fromkeys(c["n"] for c in known if c.get("value") is not None))
-    if group in SAME_N and len(counts) > 1:
-        return Row(group, name, unit, cells, None, f"not comparable: n = {' and '.join(f'{k:,}' for k in counts)}")
+    if why := unranked(cells):
+        return Row(group, name, unit, cells, None, why)
     sides = {c["better"] for c in known if c.get("better")}
     higher = "higher" in sides if sides else HIGHER.get(name)
     best, verdict = _best(cells, None if "floor" in name else higher, letters)

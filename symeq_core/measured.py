@@ -20,6 +20,7 @@ Figure = dict[str, Any]  # {"value", "stderr", "n", "unit", "meaning", "better":
 FORMAT = 1
 VERSION = 1  # of what is computed: results of another one are computed anew
 ERRORS = 2.0  # a difference counts from this many standard errors of it on
+OPEN = {("lower", "lower"), ("upper", "higher")}  # (bound, better) of figures that may be far worse than they look
 WITH_EXTRACTOR = {"digits", "mnist"}  # shipped with one
 
 
@@ -91,33 +92,45 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
     return mine | files.read_json(entry.json, limit=16 << 20)
 
 
-_GUARANTEE = {"higher": "lower", "lower": "upper"}
+def unranked(figures: Sequence[Figure | None]) -> str | None:
+    """Why the same figure of several pairs doesn't tell which is better; None where it may.
+
+    Distances in features depend on the extractor and on n. A figure that is bounded from its better side only may be
+    far worse than the bound.
+    """
+    known = [f for f in figures if f and f.get("value") is not None]
+    if len(known) < 2:
+        return None
+    if any((f.get("bound"), f.get("better")) in OPEN for f in known):
+        return "no verdict, as the bound is on the better side: the true values may be much worse"
+    features = dict.fromkeys(f["extractor"] for f in known if f.get("extractor"))
+    if len(features) > 1:
+        return "not comparable: other features"
+    counts = dict.fromkeys(f["n"] for f in known)
+    if features and len(counts) > 1:
+        return f"not comparable: n = {' and '.join(f'{k:,}' for k in counts)}"
+    return None
 
 
 def winner(game: Figure, elbo: Figure) -> str | None:
     """Who is better by more than ERRORS standard errors of the difference: "game", "elbo" or "tie"; None where that
-    can't be said.
-
-    Of bounds, those that guarantee something are compared (lower bounds of what should be high, upper ones of what
-    should be low); a smaller lower bound of an error says nothing.
+    can't be said, as an uncertainty is unknown or the figures are `unranked`.
     """
-    better = game.get("better")
-    if any(f.get("bound") not in (None, _GUARANTEE.get(str(better))) for f in (game, elbo)):
+    a, b, better = game.get("value"), elbo.get("value"), game.get("better")
+    errors = [f["stderr"] for f in (game, elbo) if f.get("stderr") is not None]
+    if a is None or b is None or len(errors) < 2 or better not in ("lower", "higher") or unranked((game, elbo)):
         return None
-    if better not in ("lower", "higher") or any(f.get(k) is None for f in (game, elbo) for k in ("value", "stderr")):
-        return None
-    a, b = game["value"], elbo["value"]
-    if abs(a - b) <= ERRORS * math.hypot(game["stderr"], elbo["stderr"]):
+    if abs(a - b) <= ERRORS * math.hypot(*errors) or a == b:
         return "tie"
     return "game" if (a < b) == (better == "lower") else "elbo"
 
 
 def best(figures: Sequence[Figure | None]) -> int | None:
     """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
-    uncertainty, as `winner` has it, which must be known.
+    uncertainty, as `winner` has it.
     """
     known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
-    if len(known) < 2 or any(f.get("stderr") is None for f in known.values()):
+    if len(known) < 2:
         return None
     for i, f in known.items():
         if all(winner(f, other) == "game" for k, other in known.items() if k != i):

@@ -87,7 +87,7 @@ def test_every_field_of_a_config_has_a_name():
 
 
 def cell(value, stderr=0.3, **more):
-    return {"value": value, "stderr": stderr, "n": 100, "unit": "nats per image", **more}
+    return {"value": value, "stderr": stderr, "n": 100, "unit": "nats per image"} | more
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,21 @@ def test_a_verdict_says_by_how_much_and_what_it_does_not_know():
 
 
 def test_distances_of_different_n_are_not_compared_and_floors_not_ranked():
-    few, many = cell(1.0, 0.1, better="lower"), cell(5.0, 0.1, better="lower") | {"n": 500}
+    few, many = cell(1.0, 0.1, better="lower", extractor="e"), cell(5.0, 0.1, better="lower", extractor="e", n=500)
     found = compare.row("quality", "Frechet distance, limiting", [few, many])
     assert (found.best, found.verdict) == (None, "not comparable: n = 100 and 500")
-    assert compare.row("likelihood", "bound", [few, many]).best == 0
+    assert compare.row("quality", "distance", [few, few | {"value": 9.0, "extractor": "f"}]).verdict.startswith("not")
+    same = compare.row("likelihood", "bound", [f | {"extractor": None} for f in (few, many)])
+    assert same.best == 0
     assert compare.row("quality", "Frechet distance, floor", [few, few | {"value": 9.0}]).best is None
+
+
+def test_bounds_from_the_better_side_are_not_ranked():
+    a, b = (cell(v, 0.1, better="lower", bound="lower") for v in (1.0, 5.0))
+    found = compare.row("consistency", "inconsistency on data", [a, b])
+    assert found.best is None
+    assert found.verdict.startswith("no verdict")
+    assert compare.row("g", "other", [f | {"bound": "upper"} for f in (a, b)]).best == 0
 
 
 def test_headlines_are_the_first_known_of_each():

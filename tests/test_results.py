@@ -12,8 +12,12 @@ from .test_gallery import stored
 README = gallery.SHIPPED.parent / "README.md"
 
 
-def figure(value, stderr=0.1, better="lower", n=100, bound=None):
-    return {"bound": bound, "value": value, "stderr": stderr, "better": better, "n": n, "unit": "u", "meaning": "m"}
+def figure(value, stderr=0.1, better="lower", n=100):
+    return {"value": value, "stderr": stderr, "better": better, "n": n, "unit": "u", "meaning": "m"}
+
+
+def bounded(found, side):
+    return found | {"bound": side}
 
 
 @pytest.mark.parametrize(
@@ -25,10 +29,15 @@ def figure(value, stderr=0.1, better="lower", n=100, bound=None):
         (figure(2.0, better="higher"), figure(1.0, better="higher"), "game"),
         (figure(1.0), figure(1.28), "tie"),
         (figure(1.0), figure(1.29), "game"),
-        (figure(1.0, None), figure(2.0, None), None),
-        (figure(1.0, bound="upper"), figure(2.0, bound="upper"), "game"),
-        (figure(1.0, bound="lower"), figure(2.0, bound="lower"), None),  # the truth may be any larger
-        (figure(1.0, better="higher", bound="lower"), figure(2.0, better="higher", bound="lower"), "elbo"),
+        (figure(1.0, 0.0), figure(1.0, 0.0), "tie"),
+        (figure(1.0, None), figure(2.0), None),
+        (figure(1.0), figure(2.0, None), None),
+        (bounded(figure(1.0), "lower"), bounded(figure(2.0), "lower"), None),  # the first may be far larger
+        (bounded(figure(1.0), "upper"), bounded(figure(2.0), "upper"), "game"),
+        (bounded(figure(1.0, better="higher"), "lower"), bounded(figure(2.0, better="higher"), "lower"), "elbo"),
+        (figure(1.0) | {"extractor": "e"}, figure(2.0) | {"extractor": "e"}, "game"),
+        (figure(1.0) | {"extractor": "e"}, figure(2.0) | {"extractor": "f"}, None),
+        (figure(1.0) | {"extractor": "e"}, figure(2.0, n=50) | {"extractor": "e"}, None),
         (figure(None), figure(1.0), None),
         (figure(1.0, better=None), figure(2.0, better=None), None),
     ],
