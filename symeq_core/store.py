@@ -24,7 +24,8 @@ from .errors import SymeqError
 from .runs import Run, read_config, saved
 
 PROGRESS_SECONDS = 0.2  # between reports
-STARTING_SECONDS = 20.0  # a launched process has this long to take the lock
+STARTING_SECONDS = 60.0  # a launched process has this long to take the lock
+KILLED = "Its process ended before it was done: try again, with more memory free if it ends so once more."
 
 
 def cache_root() -> Path:
@@ -39,8 +40,11 @@ def content(folder: Path) -> str:
     if path is None:
         raise SymeqError(f"{folder} holds no weights yet: train it, or name another folder.")
     config = read_config(folder)
-    state = path.stat()
-    parts = repr((config.data, config.model)), _file_hash(str(path), state.st_mtime_ns, state.st_size)
+    try:
+        state = path.stat()
+        parts = repr((config.data, config.model)), _file_hash(str(path), state.st_mtime_ns, state.st_size)
+    except OSError as e:
+        raise SymeqError(f"{path} can't be read ({e.strerror or e}): choose another pair.") from e
     return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -80,19 +84,24 @@ class Entry:
 
     def failure(self) -> str | None:
         """Why the last attempt failed, in one sentence."""
-        try:
+        left = any((self.folder / name).exists() for name in ("progress.json", "launched"))
+        with suppress(OSError):
             return (self.folder / "failed").read_text(encoding="utf-8")
-        except OSError:
+        if not left or self.is_done() or self.is_running():
             return None
+        self._fail(KILLED)
+        self._forget("progress.json", "launched")
+        return KILLED
+
+    def _fail(self, why: str) -> None:
+        with suppress(SymeqError):
+            files.write(self.folder / "failed", " ".join(why.split())[:500].encode())
 
     @contextmanager
     def computing(self) -> Iterator[Callable[[str, float], None]]:
         """Hold the entry while its result is computed, waiting for another process that does; yields what to tell
         progress to. Whoever enters looks again whether the result is there by now.
         """
-        with files.told(f"{self.folder} could not be written"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "failed").unlink(missing_ok=True)
         told = 0.0
 
         def tell(what: str, done: float) -> None:
@@ -102,19 +111,26 @@ class Entry:
                 files.write_json(self.folder / "progress.json", {"what": what, "done": done})
 
         lock = FileLock(self.folder / "lock")
-        while not lock.is_locked:
-            with suppress(Timeout):
-                lock.acquire(timeout=1.0)
+        with files.told(f"{self.folder} could not be written"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=1.0)
         try:
+            files.write_json(self.folder / "progress.json", {"what": "starting", "done": 0.0})
+            self._forget("failed", "launched")
             yield tell
         except Exception as e:
-            with suppress(SymeqError):
-                files.write(self.folder / "failed", " ".join(str(e).split())[:500].encode())
+            self._fail(str(e) or type(e).__name__)  # as MemoryError has no words
             raise
         finally:
+            self._forget("progress.json", "launched")  # before another process may have its own
             lock.release()
-            (self.folder / "progress.json").unlink(missing_ok=True)
-            (self.folder / "launched").unlink(missing_ok=True)
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            with suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
 
     def launch(self, arguments: Sequence[str]) -> None:
         """Compute it in a process of its own, `python -m symeq_core ARGUMENTS`, which outlives the app; once only."""
@@ -123,14 +139,13 @@ class Entry:
         with files.told(f"{self.folder} could not be written"):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "launched").touch()
-            (self.folder / "failed").unlink(missing_ok=True)
-            log = open(self.folder / "log.txt", "wb")  # noqa: SIM115 (the process goes on writing to it)
-        with log:
-            subprocess.Popen(
-                [sys.executable, "-m", "symeq_core", *arguments],
-                cwd=Path(__file__).parent.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._forget("failed", "progress.json")  # of an earlier attempt
+            with open(self.folder / "log.txt", "wb") as log:
+                subprocess.Popen(
+                    [sys.executable, "-m", "symeq_core", *arguments],
+                    cwd=Path(__file__).parent.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )

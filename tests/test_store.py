@@ -1,11 +1,14 @@
 """Results are found by content, computed once, and their processes tell how far they are and why they failed."""
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from symeq_core import files, store
+from symeq_core.errors import SymeqError
 from symeq_core.store import Entry
 
 from .test_gallery import stored
@@ -48,6 +51,9 @@ def test_a_failure_is_told_until_the_next_attempt():
     with pytest.raises(ValueError, match="no luck"), entry.computing():
         raise ValueError("no\nluck".replace("\n", " "))
     assert entry.failure() == "no luck"
+    with pytest.raises(MemoryError), entry.computing():
+        raise MemoryError
+    assert entry.failure() == "MemoryError"
     with entry.computing():
         assert entry.failure() is None
 
@@ -78,3 +84,64 @@ def test_a_launched_process_is_running_and_started_once(monkeypatch):
     assert entry.is_running()
     files.write_json(entry.json, {})
     assert not entry.is_running()
+
+
+def test_a_process_that_was_killed_is_told_until_the_next_attempt(monkeypatch):
+    entry, script = Entry("k", {}), "import os, sys\nfrom pathlib import Path\nfrom symeq_core.store import Entry\n"
+    script += "with Entry('k', {}).computing() as tell:\n    os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert (entry.is_done(), entry.is_running()) == (False, False)
+    assert entry.failure() == store.KILLED
+    monkeypatch.setattr(store.subprocess, "Popen", lambda command, **_: None)
+    entry.launch(["presets"])
+    assert entry.failure() is None
+    monkeypatch.setattr(store, "STARTING_SECONDS", -1.0)  # it never came so far as to take the lock
+    assert entry.failure() == store.KILLED
+    (entry.folder / "failed").unlink()
+    assert entry.failure() is None  # once forgotten, it may be launched again
+    with entry.computing():
+        assert entry.failure() is None
+        files.write_json(entry.json, {})
+    assert entry.failure() is None
+
+
+def test_what_a_process_leaves_it_removes_before_it_lets_another_in(monkeypatch):
+    entry, seen = Entry("k", {}), []
+    release = store.FileLock.release
+
+    def watched(self, *args, **options):
+        seen.append((entry.folder / "progress.json").exists())
+        release(self, *args, **options)
+
+    with entry.computing():
+        assert entry.progress() == ("starting", 0.0)
+        monkeypatch.setattr(store.FileLock, "release", watched)
+    assert seen
+    assert not any(seen)
+
+
+def test_a_disk_that_can_not_be_written_is_one_sentence(root, monkeypatch):
+    root.parent.mkdir(exist_ok=True)
+    root.write_text("a file where the folder should be")
+    for attempt in (lambda: Entry("k", {}).launch(["presets"]), lambda: Entry("k", {}).computing().__enter__()):
+        with pytest.raises(SymeqError, match="could not be written"):
+            attempt()
+    root.unlink()
+
+    def refuse(self, *args, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(store.FileLock, "acquire", refuse)
+    with pytest.raises(SymeqError, match=r"could not be written \(Read-only file system\)"), Entry("k", {}).computing():
+        pass
+
+
+def test_weights_that_can_not_be_read_are_one_sentence(tmp_path, monkeypatch):
+    folder = stored(tmp_path / "a")
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "_file_hash", refuse)
+    with pytest.raises(SymeqError, match=r"can't be read \(Permission denied\)"):
+        store.content(folder)
