@@ -1,6 +1,7 @@
 """The latent space page under AppTest: what is drawn, what the URL says, and what it says when something is amiss."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,12 @@ def test_large_images_are_sent_small():
     assert (facts["w"], facts["h"]) == (32, 32)
     assert latent_map._small(x)[1, 0, 0, 0] == 1
     assert latent_map._small(x).sum() == 1
+
+
+def test_names_of_pairs_and_classes_are_no_html(root):
+    config = complete(override(preset("digits-flat-symmetric"), {"model.hidden": [8]}))
+    save_pair(root / "named", *build(config.model), replace(config, name="<i>mine</i>"))
+    at = opened(a="own:named", show="Flip a unit")
+    shown = " ".join(h.proto.body for h in at.get("html"))
+    assert "<i>" not in shown
+    assert "&lt;i&gt;mine" in shown

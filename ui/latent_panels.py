@@ -2,6 +2,7 @@
 
 import base64
 import math
+from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -83,7 +84,7 @@ def table(found: list[Side], view: View, rows: list[int], notes: list[str] | Non
     )
     lines = []
     for r, i in enumerate(rows):
-        label = f" · {names[classes[i]]}" if classes is not None else ""
+        label = f" · {escape(names[classes[i]])}" if classes is not None else ""
         cells = f'<td>{picture(x[i], 52)}</td><td class="dim">{numbers[i]}{label}<br>{notes[r] if notes else ""}</td>'
         sets = [set(k[i].tolist()) for k in near]
         for s in range(len(found)):
@@ -141,7 +142,7 @@ def flip(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> N
     st.caption(f"The code that the encoder drew for test image {numbers[i]}, with one unit changed at a time.{more}")
     for column, side in zip(st.columns(len(found), gap="large"), found, strict=True):
         with column:
-            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {pairs.title(side.pair)}')
+            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {escape(pairs.title(side.pair))}')
             (_flip_bits if side.discrete else _traverse)(side, i, x[i])
 
 
@@ -202,7 +203,7 @@ def what_units_know(found: list[Side], view: View, maps: list[Any], chosen: list
     top = max([0.7, *(float(t["image"].max()) for t in tables if "image" in t)])
     for column, side, t in zip(st.columns(len(found), gap="large"), found, tables, strict=True):
         with column:
-            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {pairs.title(side.pair)}')
+            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {escape(pairs.title(side.pair))}')
             if side.discrete:
                 _discrete(side, t, top)
             else:

@@ -1,6 +1,7 @@
 """One colour per idea, in both themes."""
 
 from collections.abc import Iterable
+from html import escape
 
 LEARNER = {"symmetric": "#2f6fde", "elbo": "#d98a00", "wake_sleep": "#6f8f7f"}
 PLAYER = {"p": "#c2477f", "q": "#0e9aa7"}  # decoder, encoder
@@ -33,5 +34,5 @@ def badge(text: str, colour: str) -> str:
     """HTML of a small coloured label."""
     return (
         f'<span style="background:{colour}22;color:{colour};border:1px solid {colour}66;border-radius:999px;'
-        f'padding:.1rem .6rem;font-size:.8rem;font-weight:600;white-space:nowrap">{text}</span>'
+        f'padding:.1rem .6rem;font-size:.8rem;font-weight:600;white-space:nowrap">{escape(text)}</span>'
     )
