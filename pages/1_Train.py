@@ -5,7 +5,7 @@ import streamlit as st
 from symeq_core import shelf, supervisor
 from symeq_core.errors import SymeqError
 from symeq_core.runs import all_runs
-from ui import form, live, words
+from ui import form, live, say, words
 from ui.setup import page, warm
 
 root = page("Train")
@@ -22,7 +22,7 @@ def start(config):
         with st.spinner("Starting …"):
             run = live.begin(root, config)
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         return
     go_to(run.folder.name)
 
@@ -37,7 +37,7 @@ def pick():
     name = st.segmented_control(
         "Run",
         options,
-        format_func=lambda k: k or ":material/add: New run",
+        format_func=lambda k: say.plain(k) or ":material/add: New run",
         default=chosen or "",
         required=True,
         label_visibility="collapsed",
@@ -53,7 +53,7 @@ if name:
     try:
         live.show(root, shelf.find(root, name))
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         st.page_link("pages/2_Runs.py", label="See all runs", icon=":material/folder_open:")
 else:
     st.markdown("### Train a pair")

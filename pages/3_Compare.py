@@ -1,9 +1,7 @@
 """Compare: pairs beside one another, locked together."""
 
-import streamlit as st
-
 from symeq_core.errors import SymeqError
-from ui import compare, curves
+from ui import compare, curves, say
 from ui.setup import page, warm
 
 root = page("Compare")
@@ -15,5 +13,5 @@ if chosen:
         compare.pictures(chosen)
         curves.curves(chosen)
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
 warm(root)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from symeq_core.errors import SymeqError
-from ui import latent, latent_map, latent_panels, latent_view, latent_wait, pairs
+from ui import latent, latent_map, latent_panels, latent_view, latent_wait, pairs, say
 from ui.setup import page, warm
 
 root = page("Latent space")
@@ -26,12 +26,12 @@ def explore(a, b, view):
         latent_view.numbers(found, view, maps, fit)
         latent_panels.show(found, view, maps, numbers)
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
 
 
 try:
     a, b = pairs.choose(root)
     explore(a, b, latent.choose(a, b))
 except SymeqError as e:
-    st.error(str(e))
+    say.error(e)
 warm(root)

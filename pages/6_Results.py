@@ -4,7 +4,7 @@ import streamlit as st
 
 from symeq_core import gallery, results
 from symeq_core.errors import SymeqError
-from ui import table
+from ui import say, table
 from ui.setup import page, warm
 
 root = page("Results")
@@ -12,7 +12,7 @@ st.markdown("### Who wins, the game or the ELBO?")
 try:
     found = [(m, results.verdicts(m)) for m in results.matches(gallery.shipped())]
 except SymeqError as e:
-    st.error(str(e))
+    say.error(e)
     st.stop()
 if not any(verdicts for _, verdicts in found):
     st.info("No shipped pair has been evaluated: `python -m symeq_core evaluate --write checkpoints/*-*` does it.")

@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 
-from symeq_core import gallery, shelf
+from symeq_core import authors, gallery, shelf
+from symeq_core.errors import SymeqError
 from symeq_core.runs import Run
 
 from .test_authors import THEIRS, saved, theirs
@@ -108,3 +109,23 @@ def test_nothing_heavy_is_imported_on_the_way_to_a_first_paint(page, tmp_path):
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr[-2000:]
     assert out.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_damaged_shipped_pair_is_told_and_the_rest_is_there(root, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(gallery, "SHIPPED", tmp_path / "shipped")
+    (stored(tmp_path / "shipped" / "broken") / "config.json").write_text("{")
+    stored(tmp_path / "shipped" / "whole")
+    at = opened("app.py")
+    assert any("broken" in e.value for e in at.error)
+    assert any("a=whole" in query for _, query in links(at))
+
+
+def test_an_import_that_fails_half_way_says_why_and_leaves_nothing(root, monkeypatch):  # noqa: F811
+    def half(file, variant, folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise SymeqError("The disk is full.")
+
+    monkeypatch.setattr(authors, "import_authors", half)
+    assert brought("model.pt", b"x").error[0].value == "The disk is full."
+    assert gallery.own(root) == []
+    assert not [f for f in root.iterdir() if f.name.startswith("model")]

@@ -561,3 +561,34 @@ def test_home_is_quick_to_import():
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_run_that_is_gone_while_it_is_watched_is_one_sentence(done, root):
+    """A live view reruns without its page, which would tell what is amiss."""
+    code = (
+        "from pathlib import Path; from symeq_core.runs import Run; from ui import live;"
+        f"live.show(Path({str(root)!r}), Run(Path({str(root / 'gone')!r})))"
+    )
+    at = AppTest.from_string(code, default_timeout=30).run()
+    said = [e.value for e in at.error]
+    assert not at.exception
+    assert len(said) == 1
+    assert "gone" in said[0]
+
+
+@pytest.mark.parametrize("page", ["app.py", "pages/2_Runs.py", "pages/5_Round_trip.py"])
+def test_a_damaged_picture_is_left_out(page, done):
+    for picture in done.folder.rglob("*.png"):
+        picture.write_bytes(b"no picture")
+    opened(page, **({"a": "own:done"} if "Round" in page else {}))
+
+
+def test_a_refusal_quotes_a_link_as_it_is_written():
+    at = opened("pages/3_Compare.py", a="![x](http://x/y.png) $z$ <b>")
+    assert r"!\[x\](http://x/y.png) \$z\$ \<b>" in at.error[0].value
+
+
+def test_a_badge_has_no_html_of_others():
+    from ui import theme
+
+    assert "<b>" not in theme.badge("<b>", theme.NEUTRAL)

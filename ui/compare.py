@@ -10,7 +10,7 @@ from symeq_core import boards, compare, measured
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import cards, evaluate, pairs, words
+from . import cards, evaluate, pairs, say, words
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -79,7 +79,7 @@ def choose(root: Path) -> list[Column]:
             column.pair.config()
             found.append(column)
         except SymeqError as e:
-            st.error(f"{column.letter}: {e}")
+            say.error(f"{column.letter}: {e}")
     return found
 
 
@@ -170,6 +170,7 @@ def _stored(pair: Pair) -> dict[str, Any] | None:
 
 
 @st.fragment
+@say.told
 def pictures(chosen: Sequence[Column]) -> None:
     """A kind of picture, and the scrubber that shows it along training."""
     kind = st.segmented_control(

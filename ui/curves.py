@@ -7,7 +7,7 @@ import streamlit as st
 from symeq_core import compare, terms
 from symeq_core.gallery import Pair
 
-from . import words
+from . import say, words
 from .compare import Column, events
 
 CURVES = {"test": "Test set", "p": "Decoder p, term by term", "q": "Encoder q, term by term"}
@@ -15,6 +15,7 @@ AXES = {"step": "by iteration", "seconds": "by time"}
 
 
 @st.fragment
+@say.told
 def curves(chosen: Sequence[Column]) -> None:
     """Learning curves of all on one axis."""
     from . import charts  # with altair it would delay the pictures

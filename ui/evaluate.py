@@ -9,7 +9,7 @@ from symeq_core import compare, measured, results
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs
+from . import pairs, say
 
 SECONDS = 1.0  # between looks at an evaluation under way
 GROUPS = {
@@ -41,7 +41,7 @@ def comparison(chosen: Sequence[tuple[str, Pair]]) -> bool:
         try:
             result = measured.found(pair)
         except SymeqError as e:
-            st.error(f"{letter}: {e}")
+            say.error(f"{letter}: {e}")
             return False
         found.append(result)
         if result is None:
@@ -68,7 +68,9 @@ def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
         if row.group != group:
             group = row.group
             name, what = GROUPS.get(group, (group, ""))
-            rows.append(f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{name}</td></tr>')
+            rows.append(
+                f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{escape(name)}</td></tr>'
+            )
         rows.append(_row(row, comparable and "floor" not in row.name))
     st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
     st.caption(_facts(known, comparable))
@@ -124,7 +126,7 @@ def _measure(missing: Sequence[tuple[str, Pair]]) -> None:
         for letter, pair in missing:
             entries.append((letter, pair, measured.stored(pair.folder)))
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         return
     if any(entry.is_running() for _, _, entry in entries):
         _progress([(letter, entry) for letter, _, entry in entries])
@@ -132,7 +134,7 @@ def _measure(missing: Sequence[tuple[str, Pair]]) -> None:
     for letter, _, entry in entries:
         why = entry.failure()
         if why:
-            st.error(f"{letter} could not be evaluated: {why}")
+            say.error(f"{letter} could not be evaluated: {why}")
     names = " and ".join(letter for letter, _, _ in entries)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(f"Evaluate {names}", icon=":material/straighten:", key="evaluate", help=_HELP):

@@ -8,6 +8,8 @@ from typing import Any
 
 import streamlit as st
 
+from . import say
+
 HERE = Path(__file__).parent
 AT_ONCE = 50  # steps that are there with the first picture
 SECONDS = 0.25  # of computing, for each pair, between two pictures: as long a switch of image may have to wait
@@ -61,6 +63,7 @@ class Reel:
 
 
 @st.fragment
+@say.told
 def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) -> None:
     """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown.
 

@@ -11,7 +11,7 @@ from symeq_core.config import Config, override
 from symeq_core.errors import SymeqError
 from symeq_core.presets import EXTRA, PAPER, compose, preset
 
-from . import pictures, theme, uploads, words
+from . import pictures, say, theme, uploads, words
 
 LEARNER_KEYS = {"symmetric": "symmetric", "elbo": "elbo", "wake_sleep": "wake-sleep"}
 PRESETS = (*EXTRA, *(f"{name}-{learner}" for name in PAPER for learner in ("symmetric", "elbo")))
@@ -34,7 +34,7 @@ def choose(root: Path) -> tuple[Config | None, Any]:
             base, ready = _base(root)
             config = override(base, _details(base))
         except SymeqError as e:
-            st.error(str(e))
+            say.error(e)
             return None, left
     with right:
         dark = st.context.theme.type == "dark"

@@ -1,5 +1,6 @@
 """The gallery: shipped pairs side by side by data and model, own ones below, and what one can do with each."""
 
+import shutil
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -12,7 +13,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 from symeq_core.runs import Run, new_folder
 
-from . import pairs, theme, words
+from . import pairs, pictures, say, theme, words
 
 ORDER = ("symmetric", "elbo", "wake_sleep")
 PAGES = {
@@ -54,7 +55,11 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
     """Pairs of one data set and model together, in the order of the learners."""
     found: dict[tuple, list[Pair]] = {}
     for pair in every:
-        c = pair.config()
+        try:
+            c = pair.config()
+        except SymeqError as e:
+            say.error(e)
+            continue
         found.setdefault((c.data.name, c.model.kind, c.model.latents), []).append(pair)
     ranked = sorted(found.items(), key=lambda item: (item[0][0] != "mnist", len(item[0][2]), str(item[0])))
     return [sorted(group, key=lambda p: ORDER.index(p.config().learner.name)) for _, group in ranked]
@@ -78,7 +83,7 @@ def _group(group: list[Pair]) -> None:
 def _picture(pair: Pair) -> None:
     picture = pair.thumbnail()
     if picture:
-        st.image(str(picture), width="stretch", alt=f"Random codes decoded by {pair.folder.name}")
+        pictures.stored(picture, width="stretch", alt=f"Random codes decoded by {pair.folder.name}")
 
 
 def figures(group: list[Pair]) -> None:
@@ -136,11 +141,11 @@ def _own(root: Path, pair: Pair) -> None:
         c = pair.config()
         other = gallery.counterpart(pair, [*gallery.shipped(), *gallery.own(root)])
     except SymeqError as e:
-        st.markdown(f"**{pair.folder.name}**")
+        st.markdown(f"**{say.plain(pair.folder.name)}**")
         st.caption(str(e))
         return
     _picture(pair)
-    st.markdown(f"**{c.name}** :small[:gray[{pair.folder.name}]]")
+    st.markdown(f"**{say.plain(c.name)}** :small[:gray[{say.plain(pair.folder.name)}]]")
     badges = [
         theme.badge(words.LEARNERS[c.learner.name], theme.LEARNER[c.learner.name]),
         theme.badge(words.DATA.get(c.data.name, c.data.name), theme.NEUTRAL),
@@ -165,9 +170,9 @@ def bring(root: Path) -> None:
         try:
             folder = _imported(root, given)
         except SymeqError as e:
-            st.error(str(e))
+            say.error(e)
             return
-        st.success(f"{given.name} is now the pair {folder.name}.")
+        st.success(f"{say.plain(given.name)} is now the pair {say.plain(folder.name)}.")
         st.page_link(
             "pages/3_Compare.py",
             label="Compare it",
@@ -190,7 +195,7 @@ def _imported(root: Path, given: st.runtime.uploaded_file_manager.UploadedFile) 
         try:
             import_authors(file, None, folder)
         except BaseException as e:
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             if isinstance(e, SymeqError):  # a person gave a file, not this path
                 raise SymeqError(str(e).replace(str(file), given.name)) from e
             raise

@@ -9,6 +9,8 @@ from symeq_core.errors import SymeqError
 from symeq_core.presets import preset
 from symeq_core.runs import Run, all_runs
 
+from . import say
+
 FILM = Path(__file__).parent / "learning.webp"
 DEMO = "digits-ladder-symmetric"
 
@@ -20,7 +22,7 @@ def demo(root: Path) -> str | None:
     try:
         return live.begin(root, preset(DEMO)).folder.name
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         return None
 
 
@@ -40,33 +42,13 @@ def picture(root: Path) -> None:
 def _samples(run: Run) -> None:
     snapshots = run.snapshots()
     if not snapshots:
-        st.caption(f"{run.folder.name} is starting …")
+        st.caption(f"{say.plain(run.folder.name)} is starting …")
         return
     step, folder = list(snapshots.items())[-1]
     try:
         st.image((folder / sheets.SNAPSHOT[0]).read_bytes(), width="stretch", alt="Decoded random codes")
     except OSError:
         return  # replaced while we looked
-    st.caption(f"Live: what the decoder of **{run.folder.name}** makes of 64 random codes, iteration {step:,}.")
-
-
-def ways(root: Path) -> None:
-    """Where to go from here, and what was done lately."""
-    st.divider()
-    columns = st.columns(3, gap="medium")
-    with columns[0].container(border=True, height="stretch"):
-        st.markdown("**Train** a pair: choose images, model and learner, see the equations, and press one button.")
-        st.page_link("pages/1_Train.py", label="Train", icon=":material/model_training:")
-    with columns[1].container(border=True, height="stretch"):
-        st.markdown("**Runs**: go on with one, copy its settings, rename, export or import it. Runs outlive this page.")
-        st.page_link("pages/2_Runs.py", label="Runs", icon=":material/folder_open:")
-    with columns[2].container(border=True, height="stretch"):
-        recent = all_runs(root)[:3]
-        st.markdown("**Lately**" if recent else "**Lately**: nothing yet. A run you start appears here.")
-        for run in recent:
-            st.page_link(
-                "pages/1_Train.py",
-                label=run.folder.name,
-                icon=":material/show_chart:",
-                query_params={"run": run.folder.name},
-            )
+    st.caption(
+        f"Live: what the decoder of **{say.plain(run.folder.name)}** makes of 64 random codes, iteration {step:,}."
+    )

@@ -7,6 +7,7 @@ import streamlit as st
 
 from symeq_core.store import Entry
 
+from . import say
 from .latent import Side, View
 
 SECONDS = 1.0  # between looks
@@ -41,7 +42,7 @@ def _progress(waiting: list[tuple[str, Entry]]) -> None:
     for letter, entry in waiting:
         why = entry.failure()
         if why and not entry.is_running():
-            st.error(f"The UMAP of {letter} could not be computed: {why}")
+            say.error(f"The UMAP of {letter} could not be computed: {why}")
             if st.button("Try again", key=f"again {letter}"):
                 (entry.folder / "failed").unlink(missing_ok=True)
                 st.rerun()

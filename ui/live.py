@@ -10,7 +10,7 @@ from symeq_core.config import Config
 from symeq_core.errors import SymeqError
 from symeq_core.runs import Run, new_folder
 
-from . import charts, controls, theme, words
+from . import charts, controls, say, theme, words
 
 PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
@@ -46,6 +46,7 @@ def begin(root: Path, config: Config) -> Run:
 
 
 @st.fragment(run_every=EVERY)
+@say.told
 def show(root: Path, run: Run) -> None:
     """The whole view, drawn anew every second; it never reruns the page, which could lose a press of a button."""
     state, config = supervisor.status(root, run.folder), run.config()
@@ -68,7 +69,7 @@ def _header(config: Config, state: str) -> None:
         theme.badge(f"{words.MODELS[config.model.kind]} · {layers}", theme.NEUTRAL),
         theme.badge(f"seed {config.seed}", theme.NEUTRAL),
     ]
-    st.markdown(f"### {config.name}")
+    st.markdown(f"### {say.plain(config.name)}")
     st.html(theme.STEADY + theme.row(badges))
 
 
@@ -91,7 +92,7 @@ def _say(root: Path, run: Run, state: str, follower: follow.Follower) -> None:
     if state == "interrupted":
         st.warning(_death(follower))
     elif state == "failed":
-        st.error((follower.last("failed") or {}).get("why", "The run failed."))
+        say.error((follower.last("failed") or {}).get("why", "The run failed."))
     elif state == "queued":
         queue = supervisor.queue(root)
         before = queue.index(run.folder.name) if run.folder.name in queue else 0

@@ -10,7 +10,7 @@ from symeq_core.config import DataConfig
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import theme, words
+from . import say, theme, words
 
 LETTERS = "ABCD"
 DEFAULT = "digits-ladder-symmetric"  # its data are embedded: nothing is downloaded for a first look
@@ -76,9 +76,9 @@ def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) ->
 def _say_unknown(root: Path, key: str) -> None:
     try:
         gallery.find(root, key)
-        st.error(f"The pair {key[:80]!r} holds no weights yet: choose one from the list.")
+        say.error(f"The pair {key[:80]!r} holds no weights yet: choose one from the list.")
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
 
 
 def _chosen(pairs: dict[str, Pair], key: str) -> None:

@@ -1,7 +1,11 @@
-"""The architecture of a pair as a small picture."""
+"""Pictures that are stored, and the architecture of a pair as a small one."""
 
 from html import escape
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
 
 from symeq_core.config import Config, Latent
 
@@ -74,3 +78,11 @@ def architecture(config: Config, ink: str) -> str:
         f'font-family="Helvetica, Arial, sans-serif" role="img" '
         f'aria-label="{m.kind} model with {len(m.latents)} latent layers{label}">{"".join(parts + boxes)}</svg>'
     )
+
+
+def stored(path: Path, **how: Any) -> None:
+    """A picture in a file, shown as `st.image` would; nothing where it is gone or damaged, as the rest matters more."""
+    try:
+        st.image(str(path), **how)
+    except Exception:  # Pillow raises whatever the damage leads to
+        return

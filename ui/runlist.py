@@ -14,7 +14,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.follow import Glance
 from symeq_core.runs import Run, is_run, read_config
 
-from . import theme, words
+from . import pictures, say, theme, words
 
 KEEP_SECONDS = 7 * 86400  # deleted runs can be brought back for a week
 WIDTHS = [1, 6.5, 2.4, 2.8]
@@ -177,7 +177,8 @@ def _row(root: Path, row: Row) -> None:
         columns = st.columns(WIDTHS, vertical_alignment="center")
         thumbnail = _thumbnail(row.run)
         if thumbnail:
-            columns[0].image(str(thumbnail), width=64, alt="Decoded random codes")
+            with columns[0]:
+                pictures.stored(thumbnail, width=64, alt="Decoded random codes")
         with columns[1]:
             _title(row)
         c = row.config
@@ -205,15 +206,10 @@ def _title(row: Row) -> None:
         theme.badge(words.DATA.get(c.data.name, c.data.name), theme.NEUTRAL),
         theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
     ]
-    st.markdown(f"**{_plain(c.name)}** :small[:gray[{_plain(row.name)}]]")
+    st.markdown(f"**{say.plain(c.name)}** :small[:gray[{say.plain(row.name)}]]")
     st.html(theme.STEADY + theme.row(badges))
     if row.state == "interrupted":
         st.caption("Its process died: open it and press **Resume** to go on from its last checkpoint.")
-
-
-def _plain(text: str) -> str:
-    """Text of a person's own in Markdown, without a meaning there."""
-    return "".join("\\" + k if k in r"\`*_[]<>~:$" else k for k in text)
 
 
 def _more(root: Path, row: Row) -> None:
@@ -263,7 +259,7 @@ def undo(root: Path) -> None:
         return
     trashed, name = st.session_state["deleted"]
     with st.container(horizontal=True, vertical_alignment="center", border=True):
-        st.markdown(f"**{_plain(name)}** was deleted.")
+        st.markdown(f"**{say.plain(name)}** was deleted.")
         if st.button("Undo", icon=":material/undo:", key="undo"):
             del st.session_state["deleted"]
             _do(lambda: shelf.restore(root, trashed), f"{name} is back.")
@@ -280,7 +276,7 @@ def trash(root: Path) -> None:
                 if st.button("Restore", key=f"restore {t.key}", icon=":material/undo:"):
                     st.session_state.pop("deleted", None)
                     _do(lambda t=t: shelf.restore(root, t.key), f"{t.name} is back.")
-                st.markdown(f"{_plain(t.name)} :small[:gray[deleted {_ago(time.time() - t.deleted)}]]")
+                st.markdown(f"{say.plain(t.name)} :small[:gray[deleted {_ago(time.time() - t.deleted)}]]")
 
 
 def bring(root: Path) -> None:
@@ -291,7 +287,7 @@ def bring(root: Path) -> None:
             try:
                 st.session_state["imported"] = shelf.import_zip(given, root).folder
             except SymeqError as e:
-                st.error(str(e))
+                say.error(e)
             else:
                 st.rerun()
 
@@ -302,11 +298,11 @@ def brought() -> None:
     if folder is None:
         return
     if is_run(folder):
-        st.success(f"{folder.name} was imported: it is in the list below.")
+        st.success(f"{say.plain(folder.name)} was imported: it is in the list below.")
         return
     st.success(
-        f"{folder.name} was imported. It is a finished checkpoint, not a run, so it is not in this list: it is among "
-        "the pairs on Home, and A or B can be set to it wherever pairs are compared."
+        f"{say.plain(folder.name)} was imported. It is a finished checkpoint, not a run, so it is not in this list: it "
+        "is among the pairs on Home, and A or B can be set to it wherever pairs are compared."
     )
     query = {"a": f"own:{folder.name}"}
     st.page_link("pages/3_Compare.py", label="Compare it", icon=":material/compare:", query_params=query)

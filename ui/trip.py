@@ -10,7 +10,7 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import film, pad, pairs, picker, words
+from . import film, pad, pairs, picker, say, words
 
 KINDS = {
     "each": "Every class",
@@ -94,7 +94,7 @@ def _draw(both: Sequence[Pair], code: str) -> str:
         if code:
             seen = _seen(both, code)
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         code = ""
     pad.show(code, seen)
     return code
@@ -141,7 +141,7 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
                 {"name": letter, "title": title, "colour": pairs.colour(pair), "frechet": _frechet(known, letter)}
             )
         except SymeqError as e:
-            st.error(f"{letter}: {e}")
+            say.error(f"{letter}: {e}")
     if reels:
         film.show(reels, names, _identity(start, shown))
 

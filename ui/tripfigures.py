@@ -9,7 +9,7 @@ from symeq_core import curves, tripstore, verdict
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, theme, words
+from . import pairs, pictures, say, theme, words
 
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
 FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
@@ -28,7 +28,7 @@ def found(both: Sequence[Pair], start: str) -> Found:
         try:
             s = tripstore.found(pair, start)
         except SymeqError as e:
-            st.error(f"{letter}: {e}")
+            say.error(f"{letter}: {e}")
             continue
         if s is not None:
             known[letter] = s
@@ -42,6 +42,7 @@ def sentence(known: Found) -> None:
         st.markdown(f"**{classes}** {distances}" if classes else distances)
 
 
+@say.told
 def show(both: Sequence[Pair], start: str, known: Found) -> None:
     """Curves and matrices of what is known, and the way to what isn't."""
     st.markdown(f"#### What {FROM[start]} become, over many chains")
@@ -93,13 +94,13 @@ def _measure(missing: Sequence[tuple[str, Pair]], start: str) -> None:
         try:
             entries.append((letter, pair, tripstore.entry(pair.folder, start)))
         except SymeqError as e:
-            st.error(f"{letter}: {e}")
+            say.error(f"{letter}: {e}")
     running = [e for e in entries if e[2].is_running()]
     if running:
         st.fragment(_progress, run_every=1.0)(running)
     for letter, _, entry in entries:
         if entry not in [e for *_, e in running] and (why := entry.failure()):
-            st.error(f"{letter} could not be measured: {why}")
+            say.error(f"{letter} could not be measured: {why}")
     idle = [e for e in entries if e not in running]
     if idle:
         which = " and ".join(letter for letter, *_ in idle)
@@ -178,7 +179,7 @@ def limiting(both: Sequence[Pair]) -> None:
             with column:
                 st.html(theme.badge(f"{letter} {title}", _colour(pair)))
                 if name in there:
-                    st.image(there[name].read_bytes(), width="stretch", alt=f"{title} of {letter}")
+                    pictures.stored(there[name], width="stretch", alt=f"{title} of {letter}")
                 else:
                     st.caption("Not there yet: measure the chains above.")
 

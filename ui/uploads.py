@@ -9,6 +9,8 @@ import streamlit as st
 from symeq_core import folders
 from symeq_core.errors import SymeqError
 
+from . import say
+
 SOURCES = {"zip": "Upload a zip", "folder": "A folder on this machine"}
 MEGABYTES = 500  # of an upload, as in .streamlit/config.toml
 
@@ -39,7 +41,7 @@ def own_images(root: Path) -> dict[str, Any] | None:
     try:
         st.caption(f":material/check: {_contents(str(path))}")
     except SymeqError as e:
-        st.error(str(e))
+        say.error(e)
         return None
     return {"data.path": str(path), "data.size": int(side), "data.channels": 3 if colour == "Colour" else 1}
 
@@ -56,7 +58,7 @@ def _named() -> Path | None:
         return None
     path = os.path.abspath(os.path.expanduser(text))
     if not os.path.isdir(path):  # unlike pathlib's, false for whatever can't be one
-        st.error(f"There is no folder {path[:200]} on this machine: name one that holds images.")
+        say.error(f"There is no folder {path[:200]} on this machine: name one that holds images.")
         return None
     return Path(path)
 
@@ -68,14 +70,14 @@ def _uploaded(root: Path) -> Path | None:
             with st.spinner(f"Unpacking {given.name} …"):
                 folder = folders.unpack(given, given.name, root)
         except SymeqError as e:
-            st.error(str(e))
+            say.error(e)
         else:
             st.session_state["unpacked"] = given.file_id
             st.query_params["images"] = folder.name
     names = folders.uploaded(root)
     wanted = st.query_params.get("images")
     if wanted and wanted not in names:
-        st.error(f"No images {wanted[:80]!r} were uploaded here: upload their zip again, or choose others.")
+        say.error(f"No images {wanted[:80]!r} were uploaded here: upload their zip again, or choose others.")
     if not names:
         if not given:
             st.caption(f"At least {folders.LEAST} PNG, JPEG or other image files, packed into a zip.")
