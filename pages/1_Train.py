@@ -29,7 +29,7 @@ def start(config):
 
 def pick():
     """Which run to show; None for a new one."""
-    active = [r.folder.name for r in all_runs(root) if supervisor.status(root, r.folder) in live.ACTIVE]
+    active = [r.folder.name for r in all_runs(root) if supervisor.status(root, r.folder) in words.ACTIVE]
     chosen = st.query_params.get("run")
     options = ["", *dict.fromkeys(([chosen] if chosen else []) + active)]
     if len(options) == 1:

@@ -13,7 +13,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 from symeq_core.runs import Run, new_folder
 
-from . import pairs, pictures, say, theme, words
+from . import badges, pairs, pictures, say, theme, words
 
 ORDER = ("symmetric", "elbo", "wake_sleep")
 PAGES = {
@@ -146,12 +146,7 @@ def _own(root: Path, pair: Pair) -> None:
         return
     _picture(pair)
     st.markdown(f"**{say.plain(c.name)}** :small[:gray[{say.plain(pair.folder.name)}]]")
-    badges = [
-        theme.badge(words.LEARNERS[c.learner.name], theme.LEARNER[c.learner.name]),
-        theme.badge(words.DATA.get(c.data.name, c.data.name), theme.NEUTRAL),
-        theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
-    ]
-    st.html(theme.row(badges))
+    st.html(theme.row(badges.of(c)))
     figures([pair])
     _links([pair, other] if other else [pair])
     _exports([pair])

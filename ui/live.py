@@ -10,11 +10,10 @@ from symeq_core.config import Config
 from symeq_core.errors import SymeqError
 from symeq_core.runs import Run, new_folder
 
-from . import charts, controls, say, theme, words
+from . import badges, charts, controls, say, theme, words
 
 PATIENCE = 0.6  # seconds to wait for the first point of a new run
 EVERY = 0.9  # seconds between looks at a run
-ACTIVE = ("queued", "starting", "running", "paused")
 CAPTIONS = (
     "**Random codes**",
     "**Test images** beside their reconstructions",
@@ -61,16 +60,13 @@ def show(root: Path, run: Run) -> None:
 
 
 def _header(config: Config, state: str) -> None:
-    layers = " → ".join(map(str, config.model.latents))
-    badges = [
+    shown = [
         theme.badge(words.STATES[state], theme.STATE[state]),
-        theme.badge(words.LEARNERS[config.learner.name], theme.LEARNER[config.learner.name]),
-        theme.badge(words.DATA.get(config.data.name, config.data.name), theme.NEUTRAL),
-        theme.badge(f"{words.MODELS[config.model.kind]} · {layers}", theme.NEUTRAL),
+        *badges.of(config),
         theme.badge(f"seed {config.seed}", theme.NEUTRAL),
     ]
     st.markdown(f"### {say.plain(config.name)}")
-    st.html(theme.STEADY + theme.row(badges))
+    st.html(theme.STEADY + theme.row(shown))
 
 
 def _follower(run: Run) -> follow.Follower:

@@ -14,13 +14,12 @@ from symeq_core.errors import SymeqError
 from symeq_core.follow import Glance
 from symeq_core.runs import Run, is_run, read_config
 
-from . import pictures, say, theme, words
+from . import badges, pictures, say, theme, words
 
 KEEP_SECONDS = 7 * 86400  # deleted runs can be brought back for a week
 WIDTHS = [1, 6.5, 2.4, 2.8]
 PAGE = 20  # rows
 EVERY, SELDOM = 2.0, 10.0  # seconds between looks, while something trains or waits, and else
-ACTIVE = ("queued", "starting", "running", "paused")
 SHOW = {"all": "All", "active": "Active", "done": "Done", "broken": "Broken"}
 SORT = {"new": "Last changed first", "old": "Last changed last", "name": "By name", "step": "Most iterations first"}
 
@@ -125,7 +124,7 @@ def matching(found: list[Row], text: str, show: str) -> list[Row]:
 
     def kind(row: Row) -> str:
         done = row.state in ("new", "stopped", "finished")
-        return "active" if row.state in ACTIVE else "done" if done else "broken"
+        return "active" if row.state in words.ACTIVE else "done" if done else "broken"
 
     def said(row: Row) -> str:
         c = row.config
@@ -164,7 +163,7 @@ def show(root: Path, chosen: list[Row]) -> None:
         ):
             st.rerun()
 
-    busy = any(r.state in ACTIVE for r in chosen)
+    busy = any(r.state in words.ACTIVE for r in chosen)
     st.fragment(draw, run_every=EVERY if busy else SELDOM)()
 
 
@@ -200,14 +199,9 @@ def _title(row: Row) -> None:
         st.caption(row.problem)
         return
     c = row.config
-    badges = [
-        theme.badge(words.STATES[row.state], theme.STATE[row.state]),
-        theme.badge(words.LEARNERS[c.learner.name], theme.LEARNER[c.learner.name]),
-        theme.badge(words.DATA.get(c.data.name, c.data.name), theme.NEUTRAL),
-        theme.badge(words.MODELS[c.model.kind], theme.NEUTRAL),
-    ]
+    state = theme.badge(words.STATES[row.state], theme.STATE[row.state])
     st.markdown(f"**{say.plain(c.name)}** :small[:gray[{say.plain(row.name)}]]")
-    st.html(theme.STEADY + theme.row(badges))
+    st.html(theme.STEADY + theme.row([state, *badges.of(c)]))
     if row.state == "interrupted":
         st.caption("Its process died: open it and press **Resume** to go on from its last checkpoint.")
 

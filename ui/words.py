@@ -44,6 +44,7 @@ STATES = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
+ACTIVE = ("queued", "starting", "running", "paused")
 
 UNITS = {"bernoulli": "bits", "gaussian": "reals", "categorical": "classes"}
 
