@@ -113,8 +113,8 @@ def test_other_images_are_shown_with_data_of_their_own(root):
 
 def test_limiting_samples_that_a_run_has_not_are_told(root):
     trained(root / "own", "digits-flat-symmetric")
-    at = opened(PAGE, a=A, b="own:own", show="Limiting samples")
-    assert "B has no limiting samples in its snapshots" in at.info[0].value
+    at = opened(PAGE, a=A, b="own:own", show="Limiting images")
+    assert "B has no limiting images in its snapshots" in at.info[0].value
     assert [p["letter"] for p in packed(at)["pairs"]] == ["A"]
 
 
@@ -125,6 +125,7 @@ def test_a_pair_without_snapshots_or_events_is_still_compared(root):
     (folder / "events.jsonl").unlink()
     at = opened(PAGE, a="own:bare", b=B)
     assert "A has no snapshots" in at.info[0].value
+    assert any("trained elsewhere" in h.proto.body for h in at.get("html"))
     assert "differ in the learner only" in texts(at)
     at = opened(PAGE, a="own:bare", b="own:bare")
     assert "the same pair" in texts(at)

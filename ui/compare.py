@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 PICTURES = {
     "reconstructions": "Reconstructions",
     "codes": "Random codes",
-    "limiting": "Limiting samples",
+    "limiting": "Limiting images",
     "interpolations": "Interpolations",
     "trips": "Round trips",
 }
@@ -148,7 +148,7 @@ def figures(chosen: Sequence[Column]) -> None:
         n = " to ".join(f"{k:,}" for k in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
         st.caption(
             f"n = {n} images{' (last probe of training)' if None in stored else ''}; ± one standard error. Better: by "
-            "more than twice that of the difference. What a figure means is told at the pointer."
+            "more than twice that of the difference. Point at a figure to see what it means."
         )
     every = [(c.letter, c.pair) for c in chosen]
     if None in stored:

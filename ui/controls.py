@@ -155,8 +155,8 @@ def _settings(run: Run, config: Config, state: str, follower: follow.Follower) -
             _await(follower)
 
     with st.popover("Change settings", icon=":material/tune:", disabled=state not in LIVE, key="settings"):
-        st.number_input("Adam step of p", 1e-9, 10.0, t.lr, format="%.1e", key=keys["lr"])
-        st.number_input("Adam step of q", 1e-9, 10.0, now["lr_q"], format="%.1e", key=keys["lr_q"])
+        st.number_input("Adam step of p", min(1e-9, t.lr), 10.0, t.lr, format="%.1e", key=keys["lr"])
+        st.number_input("Adam step of q", min(1e-9, now["lr_q"]), 10.0, now["lr_q"], format="%.1e", key=keys["lr_q"])
         orders = ("alternating", "simultaneous")
         st.selectbox("Moves", orders, orders.index(t.schedule), key=keys["schedule"])
         st.number_input("Moves of p an iteration", 0, 100, t.moves_p, key=keys["moves_p"])

@@ -109,7 +109,7 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
         fast = f", its chain at {speed:,} images a second" if speed else ""
         parts.append(f"{letter} {steps}, evaluated in {r['seconds']:,.0f} s{fast}")
     parts += [f"{letter} has no {k}: {why}" for letter, _, r in known for k, why in r.get("missing", {}).items()]
-    text = "; ".join(parts) + ". ± is one standard error of measuring; what a figure means is told at the pointer."
+    text = "; ".join(parts) + ". ± is one standard error of measuring; point at a figure to see what it means."
     if len(known) > 1:
         text += (
             " Bold: better by more than two standard errors of the difference, the errors taken as independent."

@@ -54,7 +54,7 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
     arrays: dict[str, np.ndarray] = {"numbers": numbers.astype(np.int32)}
     colour, values = _colour(found, view, maps, classes)
     if classes is not None:
-        arrays["labels"] = classes.astype(np.uint8)
+        arrays["labels"] = classes.astype(np.uint16)
     panes: list[dict[str, Any]] = []
     frames = _frames([m.positions for m in maps], view.kind)
     for k, (side, m) in enumerate(zip(found, maps, strict=True)):

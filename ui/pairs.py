@@ -105,8 +105,11 @@ def _badges(letter: str, pair: Pair) -> str:
         f'<span style="background:{own};color:#fff;border-radius:.35rem;min-width:1.6rem;text-align:center;'
         f'font-weight:700;line-height:1.6rem">{letter}</span>'
     )
-    done = max(pair.snapshots(), default=c.train.steps)
-    text = f"{'' if done == c.train.steps else f'{done:,} of '}{c.train.steps:,} iterations, seed {c.seed}"
+    done, steps = max(pair.snapshots(), default=None), c.train.steps
+    if done is not None:
+        text = f"{'' if done == steps else f'{done:,} of '}{steps:,} iterations, seed {c.seed}"
+    else:  # an imported model's config says nothing of its training
+        text = f"seed {c.seed}" if pair.events() else "trained elsewhere"
     note = f'<span style="font-size:.85rem;opacity:.75;white-space:nowrap">{text}</span>'
     return theme.row([mark, theme.badge(words.LEARNERS[c.learner.name], own), note])
 

@@ -113,4 +113,4 @@ def wins(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
             )
         rows.append(cells)
     _table(("figure (above: game, below: ELBO)", *(escape(m.name) for m, _ in found)), rows)
-    st.caption("≈: within two standard errors of the difference. What a figure means is told at the pointer.")
+    st.caption("≈: within two standard errors of the difference. Point at a figure to see what it means.")
