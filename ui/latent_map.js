@@ -362,8 +362,9 @@ function thin(path, most = 40) {
 export default function ({ data, parentElement, setStateValue }) {
   const maps = (parentElement.symeqMaps ??= new Maps(parentElement.querySelector(".root")));
   maps.update(data, setStateValue);
-  return () => {
+  return () => setTimeout(() => { // called for an update that was overtaken, too: then the maps go on
+    if (maps.root.isConnected) return;
     maps.destroy();
-    parentElement.symeqMaps = null;
-  };
+    if (parentElement.symeqMaps === maps) parentElement.symeqMaps = null;
+  });
 }
