@@ -70,14 +70,15 @@ def train_extractor(
 def _fit(net: Classifier, data: Images, epochs: int, progress: Callable[[int, int, str], object] | None) -> None:
     assert data.labels is not None
     truth = data.labels[:, 0].argmax(1)
-    steps = epochs * (len(data) // TRAIN_BATCH)
+    batch = min(TRAIN_BATCH, len(data))
+    steps = epochs * (len(data) // batch)
     optimizer = torch.optim.Adam(net.parameters(), weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     net.train()
     step, correct = 0, 0.0
     for _ in range(epochs):
-        for index in torch.randperm(len(data)).split(TRAIN_BATCH):
-            if len(index) < TRAIN_BATCH:
+        for index in torch.randperm(len(data)).split(batch):
+            if len(index) < batch:
                 continue
             logits = net(varied(data.images[index].float() / 255))[1]
             loss = F.cross_entropy(logits, truth[index])

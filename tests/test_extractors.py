@@ -83,6 +83,13 @@ def test_a_labelled_folder_gets_one_of_its_own_in_the_cache(folder, tmp_path):
     assert extractor(folder).name != first
 
 
+def test_few_images_are_enough(folder, tmp_path):
+    for f in (tmp_path / "images").glob("*/*.png"):
+        if len(f.stem) > 1:  # 10 of each are left
+            f.unlink()
+    assert train_extractor(folder, epochs=8)["n"] == 2
+
+
 def test_images_without_classes_are_refused(folder, tmp_path):
     for f in (tmp_path / "images" / "light").iterdir():
         f.unlink()
