@@ -29,6 +29,7 @@ RESAMPLES = 50
 NEIGHBOURS = 3
 BATCH = 500  # chains side by side: larger ones leave the processor's cache
 FEWEST = 20  # images
+PART = 2000  # images whose distances from all others are held at once
 
 _OF = {
     "random code": "images decoded from random codes (z from the prior, mean of x)",
@@ -192,38 +193,51 @@ def scores(generated: Tensor, real: Tensor, seed: int) -> dict[str, tuple[float,
 
 
 def _kernel(generated: Tensor, real: Tensor, picks: np.ndarray) -> tuple[float, float]:
-    """Unbiased squared MMD over all images; a resample counts pairs of different images only, to be unbiased, too."""
-    from torch_fidelity.metric_kid import kernel_poly, mmd2
+    """Unbiased squared MMD over all images; a resample counts pairs of different images only, to be unbiased, too.
+
+    Summed over parts of the images, as the kernel of 35,000 with themselves would have ten gigabytes.
+    """
+    from torch_fidelity.metric_kid import kernel_poly
 
     x, y = generated.double().numpy(), real.double().numpy()
-    xx, xy, yy = kernel_poly(x, x), kernel_poly(x, y), kernel_poly(y, y)
-    value = float(mmd2(xx, xy, yy))
-    np.fill_diagonal(xx, 0.0)
-    cross = xy.mean(1)
-    found = []
-    for pick in picks:
-        w = np.bincount(pick, minlength=len(x)).astype(float)
-        found.append(w @ xx @ w / (w.sum() ** 2 - w @ w) - 2 * (w @ cross) / w.sum())
-    return value, float(np.std(found, ddof=1))
+    n, m = len(x), len(y)
+    # how often each image is in the set itself and in its resamples
+    w = np.stack([np.ones(n), *(np.bincount(pick, minlength=n) for pick in picks)], 1)
+    own, cross, others = np.zeros(w.shape[1]), np.zeros(w.shape[1]), 0.0
+    for start in range(0, n, PART):
+        rows, k = slice(start, start + PART), kernel_poly(x[start : start + PART], x)
+        own += (w[rows] * (k @ w)).sum(0) - (w[rows] ** 2 * np.diagonal(k, start)[:, None]).sum(0)
+        cross += w[rows].T @ kernel_poly(x[rows], y).mean(1)
+    for start in range(0, m, PART):
+        k = kernel_poly(y[start : start + PART], y)
+        others += k.sum() - np.diagonal(k, start).sum()
+    found = own / (w.sum(0) ** 2 - (w**2).sum(0)) - 2 * cross / n + others / (m * (m - 1))
+    return float(found[0]), float(np.std(found[1:], ddof=1))
 
 
 def _precision_recall(generated: Tensor, real: Tensor, picks: np.ndarray) -> dict[str, tuple[float, float]]:
-    from torch_fidelity.metric_prc import calc_cdist_full, prc_features_to_metric
-
-    value = prc_features_to_metric(generated, real, prc_neighborhood=NEIGHBOURS, verbose=False)
-    reach_real = calc_cdist_full(real, real).kthvalue(NEIGHBOURS + 1).values
-    reach = calc_cdist_full(generated, generated).kthvalue(NEIGHBOURS + 1).values
-    between = calc_cdist_full(real, generated)
-    inside = (reach_real >= between.T).any(1).double().numpy()
-    covers = (between <= reach).float()  # [real, generated]
+    """As torch-fidelity's, by parts, with their errors."""
+    reach_real, reach = _reaches(real), _reaches(generated)
+    inside = torch.cat([(torch.cdist(g, real) <= reach_real).any(1) for g in generated.split(PART)]).double().numpy()
     groups = torch.arange(len(generated)) % RESAMPLES
-    by_group = torch.zeros(len(real), RESAMPLES).index_add_(1, groups, covers)
-    without = ((by_group.sum(1, keepdim=True) - by_group) > 0).double().mean(0)
-    spread = (without.var(correction=0) * (RESAMPLES - 1)).sqrt().item()
+    without = torch.zeros(RESAMPLES, dtype=torch.float64)  # how many real images are covered without a group
+    covered = 0
+    for r in real.split(PART):
+        covers = (torch.cdist(r, generated) <= reach).float()  # [real, generated]
+        by_group = torch.zeros(len(r), RESAMPLES).index_add_(1, groups, covers)
+        total = by_group.sum(1, keepdim=True)
+        covered += int((total > 0).sum())
+        without += ((total - by_group) > 0).double().sum(0)
+    spread = ((without / len(real)).var(correction=0) * (RESAMPLES - 1)).sqrt().item()
     return {
-        "precision": (value["precision"], float(np.std(inside[picks].mean(1), ddof=1))),
-        "recall": (value["recall"], spread),
+        "precision": (float(inside.mean()), float(np.std(inside[picks].mean(1), ddof=1))),
+        "recall": (covered / len(real), spread),
     }
+
+
+def _reaches(x: Tensor) -> Tensor:
+    """[n] distance of each to its NEIGHBOURS-th nearest other one."""
+    return torch.cat([torch.cdist(part, x).kthvalue(NEIGHBOURS + 1).values for part in x.split(PART)])
 
 
 def figures(images: dict[str, Tensor], real: Tensor, extractor: Extractor, steps: int, seed: int) -> dict[str, Figure]:

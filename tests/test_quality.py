@@ -106,7 +106,17 @@ def test_it_is_what_torch_fidelity_finds_with_our_extractor():
     ours = {k: v for k, (v, _) in quality.scores(quality.features(a, name), quality.features(b, name), 0).items()}
     assert ours["Frechet distance"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
     assert ours["kernel distance"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3, abs=1e-5)
-    assert (ours["precision"], ours["recall"]) == (theirs["precision"], theirs["recall"])
+    for k in ("precision", "recall"):
+        assert ours[k] == pytest.approx(theirs[k], abs=1e-6)  # theirs in float32
+
+
+def test_parts_change_nothing(monkeypatch):
+    x, y = gaussian(230, [0.0] * 4, [1.0] * 4, 0), gaussian(230, [0.5] * 4, [1.5] * 4, 1)
+    whole = quality.scores(x, y, 0)
+    monkeypatch.setattr(quality, "PART", 70)
+    parts = quality.scores(x, y, 0)
+    for k in whole:
+        assert parts[k] == pytest.approx(whole[k], rel=1e-9), k
 
 
 def test_real_images_are_disjoint_and_as_the_model_sees_them():
