@@ -1,10 +1,13 @@
 """Every random thing derives its own seed from the run's seed and its purpose, so none disturbs another."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_ALONE = threading.RLock()  # torch's generators are the whole process's, and an app has many threads
 
 
 def derive(seed: int, *purpose: object) -> int:
@@ -28,13 +31,17 @@ def seed_torch(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Inside, torch's randomness follows from `seed`; afterwards it goes on as if nothing had been."""
+    """Inside, torch's randomness follows from `seed`; afterwards it goes on as if nothing had been.
+
+    One thread at a time is inside: others wait, or they would draw each other's numbers.
+    """
     device = torch.device(device)
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_torch(seed, device)
-        try:
-            yield
-        finally:
-            if mps is not None:
-                torch.mps.set_rng_state(mps)
+    with _ALONE:
+        mps = torch.mps.get_rng_state() if device.type == "mps" else None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            seed_torch(seed, device)
+            try:
+                yield
+            finally:
+                if mps is not None:
+                    torch.mps.set_rng_state(mps)
