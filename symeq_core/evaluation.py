@@ -44,15 +44,9 @@ def evaluate(
         return _with_inception(folder, options, progress, device)
     entry = stored(folder, options)
     if not entry.is_done():
-        with entry.computing() as tell:
-
-            def both(what: str, done: float) -> None:
-                tell(what, done)
-                if progress:
-                    progress(what, done)
-
+        with entry.computing(progress) as tell:
             if not entry.is_done():  # by another process meanwhile
-                files.write_json(entry.json, _compute(folder, options, both, device))
+                files.write_json(entry.json, _compute(folder, options, tell, device))
     return read(entry, folder)
 
 

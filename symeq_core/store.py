@@ -98,9 +98,9 @@ class Entry:
             files.write(self.folder / "failed", " ".join(why.split())[:500].encode())
 
     @contextmanager
-    def computing(self) -> Iterator[Callable[[str, float], None]]:
+    def computing(self, also: Callable[[str, float], object] | None = None) -> Iterator[Callable[[str, float], None]]:
         """Hold the entry while its result is computed, waiting for another process that does; yields what to tell
-        progress to. Whoever enters looks again whether the result is there by now.
+        progress to, which tells `also`, too. Whoever enters looks again whether the result is there by now.
         """
         told = 0.0
 
@@ -109,6 +109,8 @@ class Entry:
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 files.write_json(self.folder / "progress.json", {"what": what, "done": done})
+            if also:
+                also(what, done)
 
         lock = FileLock(self.folder / "lock")
         with files.told(f"{self.folder} could not be written"):

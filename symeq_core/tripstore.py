@@ -53,15 +53,9 @@ def pictures(pair: Pair) -> dict[str, Path]:
 def compute(folder: Path, start: str = "test", progress: Progress | None = None) -> dict[str, Any]:
     """What `found` looks up, computed where it isn't there; about a minute for MNIST, seconds for digits."""
     stored = entry(folder, start)
-    with stored.computing() as tell:
-
-        def both(what: str, done: float) -> None:
-            tell(what, done)
-            if progress:
-                progress(what, done)
-
+    with stored.computing(progress) as tell:
         if not stored.is_done():  # by another process meanwhile
-            files.write_json(stored.json, _compute(folder, start, stored.folder, both))
+            files.write_json(stored.json, _compute(folder, start, stored.folder, tell))
     return files.read_json(stored.json, limit=4 << 20)
 
 

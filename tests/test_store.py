@@ -37,10 +37,11 @@ def test_an_entry_is_named_by_its_key(root):
 def test_progress_while_it_is_computed_and_nothing_of_it_afterwards(root):
     entry = Entry("k", {})
     assert (entry.is_done(), entry.is_running()) == (False, False)
-    with entry.computing() as tell:
+    also = []
+    with entry.computing(lambda what, done: also.append((what, done))) as tell:
         assert entry.is_running()
         tell("chains", 0.25)
-        assert entry.progress() == ("chains", 0.25)
+        assert entry.progress() == ("chains", 0.25) == also[-1]
         files.write_json(entry.json, {"x": 1})
     assert (entry.is_done(), entry.is_running()) == (True, False)
     assert not (entry.folder / "progress.json").exists()
