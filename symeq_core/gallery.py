@@ -5,6 +5,7 @@ A pair's key names it in URLs: the folder's name for a shipped pair, own:NAME fo
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,14 @@ def shipped() -> list[Pair]:
 
 def own(root: Path) -> list[Pair]:
     """Runs and checkpoints in the folder of runs that have weights, the last changed first."""
-    found = sorted(_folders(root), key=lambda f: f.stat().st_mtime, reverse=True)
+    found = sorted(_folders(root), key=_changed, reverse=True)
     return [Pair(OWN + f.name, f) for f in found]
+
+
+def _changed(folder: Path) -> float:
+    with suppress(OSError):  # it may be deleted at this moment
+        return folder.stat().st_mtime
+    return 0.0
 
 
 def _folders(root: Path) -> Iterator[Path]:

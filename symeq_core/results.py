@@ -6,6 +6,7 @@ Figures are those of metrics.json (`evaluate`): {"value", "stderr", "n", "unit",
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .errors import SymeqError
 from .gallery import Pair
 from .measured import Figure, found, shown, winner
 
@@ -40,10 +41,13 @@ class Verdict(NamedTuple):
 
 
 def matches(pairs: Iterable[Pair]) -> list[Match]:
-    """The matches among these pairs, in their order."""
+    """The matches among these pairs, in their order; damaged ones are passed over."""
     groups: dict[tuple, dict[str, Pair]] = {}
     for pair in pairs:
-        c = pair.config()
+        try:
+            c = pair.config()
+        except SymeqError:
+            continue
         groups.setdefault((c.data.name, c.model.kind, c.model.latents), {})[c.learner.name] = pair
     return [
         Match(group["symmetric"].folder.name.removesuffix("-symmetric"), group["symmetric"], group["elbo"])

@@ -65,6 +65,8 @@ def test_pairs_that_differ_in_the_learner_are_matched(match, tmp_path):
     other = stored(tmp_path / "else-elbo", **{"learner.name": "elbo", "model.latents": "bernoulli:3"})
     found = results.matches([match.elbo, Pair("x", other), match.game])
     assert found == [match]
+    files.write(other / "config.json", b"damaged")
+    assert results.matches([Pair("x", other), match.elbo, match.game]) == [match]
 
 
 def test_verdicts_tell_both_wins_and_losses_and_leave_floors_out(match):
