@@ -11,6 +11,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import cards, evaluate, pairs, say, words
+from .choice import segments
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -173,17 +174,7 @@ def _stored(pair: Pair) -> dict[str, Any] | None:
 @say.told
 def pictures(chosen: Sequence[Column]) -> None:
     """A kind of picture, and the scrubber that shows it along training."""
-    kind = st.segmented_control(
-        "Pictures",
-        list(PICTURES),
-        format_func=PICTURES.__getitem__,
-        default="reconstructions",
-        required=True,
-        key="show",
-        bind="query-params",
-        label_visibility="collapsed",
-        wrap=True,
-    )
+    kind = segments("Pictures", PICTURES, "show", hidden=True)
     st.caption(f"{ABOUT[kind]} {_locked(kind, chosen)}".strip())
     shown, films = [], []
     for column in chosen:

@@ -8,6 +8,7 @@ from symeq_core import compare, terms
 from symeq_core.gallery import Pair
 
 from . import say, words
+from .choice import segments
 from .compare import Column, events
 
 CURVES = {"test": "Test set", "p": "Decoder p, term by term", "q": "Encoder q, term by term"}
@@ -21,8 +22,8 @@ def curves(chosen: Sequence[Column]) -> None:
     from . import charts  # with altair it would delay the pictures
 
     with st.container(horizontal=True, vertical_alignment="center"):
-        what = _choice("Curves", CURVES, "curves")
-        x = _choice("Axis", AXES, "axis")
+        what = segments("Curves", CURVES, "curves", hidden=True)
+        x = segments("Axis", AXES, "axis", hidden=True)
     styles = charts.styles([(c.letter, c.colour, c.learner) for c in chosen])
     own, letters = [events(c.pair) for c in chosen], [c.letter for c in chosen]
     if what == "test":
@@ -45,20 +46,6 @@ def curves(chosen: Sequence[Column]) -> None:
     st.caption(
         "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
         "move, double click to come back."
-    )
-
-
-def _choice(label: str, options: dict[str, str], key: str) -> str:
-    return st.segmented_control(
-        label,
-        list(options),
-        format_func=options.__getitem__,
-        default=next(iter(options)),
-        required=True,
-        key=key,
-        bind="query-params",
-        label_visibility="collapsed",
-        wrap=True,
     )
 
 

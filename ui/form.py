@@ -12,6 +12,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.presets import EXTRA, PAPER, compose, preset
 
 from . import pictures, say, theme, uploads, words
+from .choice import segments
 
 LEARNER_KEYS = {"symmetric": "symmetric", "elbo": "elbo", "wake_sleep": "wake-sleep"}
 PRESETS = (*EXTRA, *(f"{name}-{learner}" for name in PAPER for learner in ("symmetric", "elbo")))
@@ -65,35 +66,17 @@ def _base(root: Path) -> tuple[Config, bool]:
     if name:
         st.caption(words.PRESETS.get(name, ""))
         return preset(name), True
-    data = _choice("Data", words.DATA, "data", _forget, OF_MODEL)
+    data = _choice("Data", words.DATA, "data", *OF_MODEL)
     own = uploads.own_images(root) if data == "folder" else {}
-    kind = _choice("Model", words.MODELS, "model", _forget, OF_MODEL)
+    kind = _choice("Model", words.MODELS, "model", *OF_MODEL)
     learner = _choice("Learner", words.LEARNERS, "learner")
     if data in words.DOWNLOADS:
         st.caption(words.DOWNLOADS[data])
     return compose(data, kind, LEARNER_KEYS[learner], own or {}), own is not None
 
 
-def _choice(
-    label: str,
-    options: dict[str, str],
-    key: str,
-    on_change: Callable[[tuple[str, ...]], None] | None = None,
-    *args: tuple[str, ...],
-) -> str:
-    return st.segmented_control(
-        label,
-        list(options),
-        format_func=options.__getitem__,
-        default=next(iter(options)),
-        required=True,
-        key=key,
-        help=words.HELP[key],
-        bind="query-params",
-        wrap=True,
-        on_change=on_change,
-        args=args,
-    )
+def _choice(label: str, options: dict[str, str], key: str, *forgets: str) -> str:
+    return segments(label, options, key, help=words.HELP[key], on_change=_forget, args=(forgets,))
 
 
 def _forget(keys: tuple[str, ...]) -> None:

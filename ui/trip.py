@@ -11,6 +11,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import film, pad, pairs, picker, say, words
+from .choice import segments
 
 KINDS = {
     "each": "Every class",
@@ -43,17 +44,8 @@ class Start:
 def choose(both: Sequence[Pair]) -> Start:
     """The start, chosen in a row of controls and kept in the address."""
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
-    kind = left.segmented_control(
-        "Start from",
-        list(KINDS),
-        format_func=KINDS.__getitem__,
-        default="each",
-        required=True,
-        key="start",
-        bind="query-params",
-        wrap=True,
-        help=HELP,
-    )
+    with left:
+        kind = segments("Start from", KINDS, "start", help=HELP)
     seed = right.number_input("Seed", 0, 2**31, 0, key="seed", bind="query-params", help=SEED_HELP)
     index, code = 0, ""
     if kind == "each":

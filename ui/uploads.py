@@ -10,6 +10,7 @@ from symeq_core import folders
 from symeq_core.errors import SymeqError
 
 from . import say
+from .choice import segments
 
 SOURCES = {"zip": "Upload a zip", "folder": "A folder on this machine"}
 MEGABYTES = 500  # of an upload, as in .streamlit/config.toml
@@ -17,14 +18,10 @@ MEGABYTES = 500  # of an upload, as in .streamlit/config.toml
 
 def own_images(root: Path) -> dict[str, Any] | None:
     """Where own images are, their size and what they are; None where none are chosen yet, and that is said."""
-    source = st.segmented_control(
+    source = segments(
         "Where they are",
-        list(SOURCES),
-        format_func=SOURCES.__getitem__,
-        default="zip",
-        required=True,
-        key="source",
-        bind="query-params",
+        SOURCES,
+        "source",
         help="Sub-folders are the labels, if there are two or more. Of each image the central square is used; a tenth "
         "of the images is kept for testing.",
     )
