@@ -12,6 +12,8 @@ from symeq_core.config import Config
 from symeq_core.errors import SymeqError
 from symeq_core.runs import Run
 
+from . import say
+
 HERE = Path(__file__).parent
 LIVE = ("running", "paused")
 WAITING = ("queued", "starting")
@@ -115,7 +117,7 @@ def _told(carry_out: Callable[[], object]) -> None:
     try:
         carry_out()
     except SymeqError as e:
-        st.toast(str(e), icon=":material/error:", duration="long")
+        st.toast(say.quoted(e), icon=":material/error:", duration="long")
 
 
 def _await(follower: follow.Follower) -> None:

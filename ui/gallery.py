@@ -91,7 +91,7 @@ def figures(group: list[Pair]) -> None:
     try:
         found = [{h.name: h for h in measured.headlines(measured.found(pair) or {})} for pair in group]
     except SymeqError as e:
-        st.caption(str(e))
+        st.caption(say.quoted(e))
         return
     names = dict.fromkeys(name for headlines in found for name in headlines)
     if not names:
@@ -142,7 +142,7 @@ def _own(root: Path, pair: Pair) -> None:
         other = gallery.counterpart(pair, [*gallery.shipped(), *gallery.own(root)])
     except SymeqError as e:
         st.markdown(f"**{say.plain(pair.folder.name)}**")
-        st.caption(str(e))
+        st.caption(say.quoted(e))
         return
     _picture(pair)
     st.markdown(f"**{say.plain(c.name)}** :small[:gray[{say.plain(pair.folder.name)}]]")

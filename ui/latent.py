@@ -11,7 +11,7 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import latent_map, pairs, words
+from . import latent_map, pairs, say, words
 
 KINDS = {"native": "The plane", "hamming": "Hamming", "pca": "PCA", "umap": "UMAP"}
 CODES = {"mean": "Mean", "sample": "One draw"}
@@ -260,7 +260,7 @@ def sides(a: Pair, b: Pair, view: View) -> list[Side]:
         if other.layer != view.layer:
             st.caption(f"B has no layer {view.layer}: its {other.layer} is shown.")
     except SymeqError as e:
-        st.warning(str(e))
+        st.warning(say.quoted(e))
     return found
 
 

@@ -240,7 +240,7 @@ def _do(act: Callable[[], object], done: str | None) -> None:
     try:
         act()
     except SymeqError as e:
-        st.toast(str(e), icon=":material/error:", duration="long")
+        st.toast(say.quoted(e), icon=":material/error:", duration="long")
         return
     if done:
         st.toast(done)

@@ -14,11 +14,16 @@ def plain(text: str, marks: str = r"\`*_[]<>~:$") -> str:
     return "".join("\\" + k if k in marks else k for k in text)
 
 
-def error(what: object) -> None:
-    """A refusal. It may quote a link or a file's name, so links, pictures, HTML and formulas in it are shown as they
-    are written; code and bold stay, as our own sentences have them.
+def quoted(what: object) -> str:
+    """A refusal as Markdown. It may quote a link or a file's name, so links, pictures, HTML and formulas in it are
+    shown as they are written; code and bold stay, as our own sentences have them.
     """
-    st.error(plain(str(what), "[]<$~"))
+    return plain(str(what), "[]<$~")
+
+
+def error(what: object) -> None:
+    """A refusal, in red."""
+    st.error(quoted(what))
 
 
 def told(draw: Callable[..., Any]) -> Callable[..., Any]:

@@ -168,7 +168,7 @@ def limiting(both: Sequence[Pair]) -> None:
         try:
             st.image(_data(both[0], both[0].config().data), width="stretch", alt="Test images")
         except SymeqError as e:
-            st.caption(str(e))
+            st.caption(say.quoted(e))
     for (letter, pair), place in zip(zip(pairs.LETTERS, both, strict=False), (columns[1:3], columns[3:5]), strict=True):
         try:
             there = tripstore.pictures(pair)
