@@ -797,9 +797,18 @@ def test_an_ignored_signal_stays_ignored(create):
 
 
 def start(run, *options):
-    """`python -m symeq_core train`, whose standard error is a pipe of lines."""
+    """`python -m symeq_core train`, whose standard error is a pipe of lines, and which heeds Ctrl-C.
+
+    (Under nohup, or in the background of a script, this process ignores it, and its children inherit that.)
+    """
     command = [sys.executable, "-m", "symeq_core", "train", str(run.folder), *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, preexec_fn=heed, **pipes)
+
+
+def heed():
+    """Ctrl-C as in a terminal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Forks one training process after another, as a fork needs no import anew, and tells how each ended.
