@@ -62,7 +62,7 @@ def _distances(both: list[Known]) -> str:
     if a["steps"] != b["steps"] or (fa["floor"], fa["n_reference"]) != (fb["floor"], fb["n_reference"]):
         return ""  # measured against other images
     (va, ea), (vb, eb) = ((f["value"][-1], f["stderr"][-1]) for f in (fa, fb))
-    shown = f"{name_a} {_number(va)} ± {_number(2 * ea)}, {name_b} {_number(vb)} ± {_number(2 * eb)}"
+    shown = f"{name_a} {_number(va)} ± {_number(ea)}, {name_b} {_number(vb)} ± {_number(eb)}"
     text = f"Fréchet distance of their images from real ones by then: {shown}; real images among themselves: "
     text += _number(fa["floor"])
     if abs(va - vb) <= 2 * math.hypot(ea, eb):
@@ -84,7 +84,7 @@ def _last(s: Statistics) -> tuple[float, float, float]:
 
 def _share(s: Statistics) -> str:
     value, error, _ = _last(s)
-    return f"{100 * value:.0f} ± {200 * error:.0f} %"
+    return f"{100 * value:.0f} ± {100 * error:.0f} %"
 
 
 def _trips(s: Statistics) -> str:

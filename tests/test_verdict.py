@@ -32,7 +32,7 @@ def stats(kept, n=500, chance=0.1, steps=1000, start="test", distance=None, floo
 def test_a_keeps_more_than_b_beyond_the_uncertainty():
     text, _ = summary(stats(0.74), stats(0.12))
     assert text == (
-        "After 1,000 round trips, 74 ± 4 % of A's chains still show the class they started from, against 12 ± 3 % of "
+        "After 1,000 round trips, 74 ± 2 % of A's chains still show the class they started from, against 12 ± 1 % of "
         "B's (n = 500): A remembers, B is down to what chance alone gives (10 %)."
     )
 
@@ -40,7 +40,7 @@ def test_a_keeps_more_than_b_beyond_the_uncertainty():
 def test_b_keeps_more_and_a_more_than_chance():
     text, _ = summary(stats(0.4), stats(0.6))
     assert text.endswith(": B keeps more.")
-    assert "40 ± 4 % of A's" in text
+    assert "40 ± 2 % of A's" in text
     text, _ = summary(stats(0.11), stats(0.6))
     assert "B remembers, A is down to what chance" in text
 
@@ -62,7 +62,7 @@ def test_one_is_missing(a, b, letter):
     both = [None if v is None else stats(v) for v in (a, b)]
     text, distance = summary(*both)
     other = "B" if letter == "A" else "A"
-    assert f"30 ± 4 % of {other}'s chains" in text
+    assert f"30 ± 2 % of {other}'s chains" in text
     assert f"of {letter}'s that is not known yet." in text
     assert distance == ""
 
@@ -88,7 +88,7 @@ def test_the_start_is_named():
 
 def test_distances():
     _, text = summary(stats(None, distance=4.0, start="noise"), stats(None, distance=12.0, start="noise"))
-    assert "A 4.0 ± 0.40, B 12.0 ± 1.2; real images among themselves: 1.0. A stays closer, B is 3.0 times" in text
+    assert "A 4.0 ± 0.20, B 12.0 ± 0.60; real images among themselves: 1.0. A stays closer, B is 3.0 times" in text
     assert "No difference" in summary(stats(None, distance=4.0), stats(None, distance=4.2))[1]
     assert summary(stats(None, distance=4.0), stats(None, distance=12.0, floor=2.0))[1] == "", "other images"
     assert summary(stats(None, distance=4.0), None)[1] == ""
