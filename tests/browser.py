@@ -32,7 +32,7 @@ class App:
         self.start()
 
     def start(self):
-        environment = os.environ | {"SYMEQ_RUNS": str(self.runs)}
+        environment = os.environ | {"SYMEQ_RUNS": str(self.runs), "SYMEQ_CACHE": str(self.runs.parent / "cache")}
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
