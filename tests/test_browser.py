@@ -47,7 +47,10 @@ def stopped(page, run):
     wait(lambda: run.state() == "stopped", "the run has stopped")
 
 
-@pytest.mark.parametrize("path", ["/", "/Train", "/Runs", "/Train?run=nothing"])
+EVERY = ["/", "/Train", "/Runs", "/Compare", "/Latent_space", "/Round_trip", "/Results"]
+
+
+@pytest.mark.parametrize("path", [*EVERY, "/Train?run=nothing", "/Compare?a=nothing"])
 def test_a_deep_link_is_a_good_first_request(path, tmp_path, browser, page):
     """Each on a freshly started server."""
     fresh = App(tmp_path / "runs")
@@ -287,7 +290,7 @@ def test_a_third_run_waits_in_a_queue_that_is_shown(app, page):
 def test_nothing_is_fetched_from_elsewhere(app, page):
     asked = []
     page.on("request", lambda r: asked.append(r.url))
-    for path in ("/", "/Train", "/Runs"):
+    for path in EVERY:
         page.goto(app.url(path))
         settled(page)
     assert asked
