@@ -126,11 +126,6 @@ class Film:
             return self.begun.classes.tolist()
         return [c for c, _ in self.seen[0]] if self.seen and self.seen[0] else None
 
-    @property
-    def next_mark(self) -> int:
-        """The next step that will be a frame; the last one when all are there."""
-        return self.ks[min(len(self.samples), len(self.ks) - 1)]
-
     def advance(self, until: int = STEPS, seconds: float = math.inf) -> None:
         """Go on to step `until`, or for about so long."""
         end = monotonic() + seconds

@@ -65,7 +65,7 @@ def test_draw_a_digit_and_play_its_chain(app, page):
     )
     assert 8 < ink < 40, "a digit of 8 x 8 pixels"
     wait(lambda: k_of(page) > 0, "it plays by itself", 120)
-    wait(lambda: int(film(page).get_attribute("data-frames")) > 26, "frames after k = 50 come", 240)
+    wait(lambda: int(film(page).get_attribute("data-frames")) > 17, "frames after k = 20 come", 240)
     scrub(page, 0)
     wait(lambda: k_of(page) == 0, "the beginning")
     first = pictures(page)

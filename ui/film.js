@@ -68,7 +68,7 @@ class View {
     this.build();
     this.ticks();
     this.draw();
-    const have = `${data.id} ${data.pairs.map((p) => p.frames).join(" ")}`;
+    const have = `${data.id} ${data.pairs.map((p) => p.reached).join(" ")}`;
     if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
   }
 

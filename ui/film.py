@@ -11,8 +11,8 @@ import streamlit as st
 from . import say
 
 HERE = Path(__file__).parent
-AT_ONCE = 50  # steps that are there with the first picture
-SECONDS = 0.25  # of computing, for each pair, between two pictures: as long a switch of image may have to wait
+AT_ONCE = 20  # steps that are there with the first picture
+SECONDS = 0.1  # of computing, for each pair, between two pictures: as long a switch of image may have to wait
 SHOWN = ("mean", "sample")
 STEADY = """<style>
 .st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
@@ -34,15 +34,14 @@ class Reel:
         self._sent: dict[str, Any] = {}
 
     def payload(self, further: bool = False) -> dict[str, Any]:
-        """What the component draws: as far as computed, at least AT_ONCE steps, or at least one frame further."""
+        """What the component draws: as far as computed, at least AT_ONCE steps, or somewhat further."""
         with self.lock:
             self.film.advance(AT_ONCE)
             if further:
                 self.film.advance(seconds=SECONDS)
-                self.film.advance(self.film.next_mark)
             if self._sent.get("frames") != len(self.film.samples):
                 self._sent = self._encoded()
-            return self._sent
+            return self._sent | {"reached": self.film.k}
 
     def _encoded(self) -> dict[str, Any]:
         from symeq_core.filmstrip import sprite

@@ -127,11 +127,8 @@ def images(pair: Pair, n: int) -> tuple[Any, np.ndarray, Any, tuple[str, ...], i
 
 @st.cache_resource(max_entries=12, show_spinner="Encoding the test images …")
 def _codes(_pair: Pair, key: tuple) -> dict[str, Any]:
-    import torch
-
     from symeq_core.latents import encode
 
-    torch.set_num_threads(1)
     p, q = pairs.loaded(_pair)
     return encode(q, images(_pair, key[1])[0], _layers(p))
 

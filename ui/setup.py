@@ -1,5 +1,6 @@
 """The one-line setup every page begins with, and what keeps a training process warm."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import streamlit as st
 
 from symeq_core.runs import runs_root
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there: pages run small nets, many sessions at once
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ("app.py", "Home", ":material/home:"),
