@@ -3,8 +3,9 @@
     python -m bench.switch [--data digits mnist] [--times 6] [--pages Compare Latent_space Round_trip]
 
 From the press in the browser to the frame after the component has drawn what was asked for. Everything is visited once
-before it is measured, as once loaded is what counts, but images and seeds of a round trip are new ones. Needs Chromium and the development requirements. What else the
-machine does counts: the load (processes that want to run, mean of a minute) is told with each figure.
+before it is measured, as once loaded is what counts, but images and seeds of a round trip are new ones. Needs Chromium
+and the development requirements. What else the machine does counts: the load (processes that want to run, mean of a
+minute) is told with each figure.
 """
 
 import argparse
