@@ -1,18 +1,89 @@
-"""The sentences that sum up what the chains of A and B keep, made of their numbers."""
+"""The sentences that sum up where the chains of A and B go and what they keep, made of their numbers."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 Statistics = dict[str, Any]  # as `trips.chain_statistics` returns them
 NEAR = 0.02  # of chance: what lies so close, or within two standard errors, is told as forgotten
+CLEAR, SEARCHED = 2.0, 3.0  # standard errors that make a difference: at a step named before, at one searched for
 START = {"noise": "noise", "prior": "random codes"}
 Known = tuple[str, Statistics]
 
 
-def summary(a: Statistics | None, b: Statistics | None, names: tuple[str, str] = ("A", "B")) -> tuple[str, str]:
-    """(what the chains of each keep of their class, how far their images get from real ones); empty where unknown."""
+class Summary(NamedTuple):
+    """How far the chains' images get from real ones, and what they keep of their class; empty where unknown."""
+
+    distance: str
+    classes: str
+
+
+class Point(NamedTuple):
+    """A figure of A and of B at step k, with standard errors."""
+
+    k: int
+    a: float
+    b: float
+    error_a: float
+    error_b: float
+
+    @property
+    def score(self) -> float:
+        """b - a in standard errors of the difference."""
+        difference, error = self.b - self.a, math.hypot(self.error_a, self.error_b)
+        return difference / error if error else math.copysign(math.inf, difference) if difference else 0.0
+
+
+def summary(a: Statistics | None, b: Statistics | None, names: tuple[str, str] = ("A", "B")) -> Summary:
+    """The sum of it in sentences of plain text; the first says which is better, where one is."""
     both = [(name, s) for name, s in zip(names, (a, b), strict=True) if s is not None]
-    return _classes(both, names), _distances(both)
+    return Summary(_distances(both), _classes(both, names))
+
+
+def _points(group: str, one: Statistics, other: Statistics) -> list[Point]:
+    """The steps at which both are known."""
+    a, b = (
+        dict(zip(s["ks"], zip(s[group]["value"], s[group]["stderr"], strict=True), strict=True)) for s in (one, other)
+    )
+    return [Point(k, a[k][0], b[k][0], a[k][1], b[k][1]) for k in a if k in b]
+
+
+# --- distance from the data ---
+
+
+def _distances(both: list[Known]) -> str:
+    """Of the Frechet distances, where both have one of the same features."""
+    known = [(name, s) for name, s in both if s["frechet"]["value"]]
+    if len(known) < 2 or known[0][1]["frechet"]["floor"] is None:
+        return ""
+    (name_a, a), (name_b, b) = known
+    if a["steps"] != b["steps"] or any(a["frechet"][k] != b["frechet"][k] for k in ("floor", "n_reference")):
+        return ""  # measured against other images
+    points = _points("frechet", a, b)
+    last, floor = points[-1], f"real images among themselves {_number(a['frechet']['floor'])}"
+    figures = f"Fréchet distance {_pair(last, known, _number)}, {floor}; smaller is better"
+    if abs(last.score) <= CLEAR:
+        text = f"After {_trips(a)}, the images of both are as far from real ones, within the uncertainty ({figures})."
+        most = max(points, key=lambda p: abs(p.score))
+        return text + (f" Where they differ most: {_at(most, known, _number)}." if abs(most.score) > SEARCHED else "")
+    (closer, low), (further, high) = sorted(((name_a, last.a), (name_b, last.b)), key=lambda p: p[1])
+    ratio = high / max(1e-9, low)
+    far = f"{ratio:.1f} times as far from real ones as" if ratio >= 1.15 else "somewhat further from real ones than"
+    text = f"After {_trips(a)}, {further}'s images are {far} {closer}'s ({figures})."
+    return text + _otherwise(points, last.score, known, _number)
+
+
+def _otherwise(points: list[Point], score: float, known: list[Known], say: Any) -> str:
+    """The step at which the opposite is clearest, if it is clear anywhere."""
+    opposite = max(points, key=lambda p: -p.score * math.copysign(1, score))
+    if opposite.score * score >= 0 or abs(opposite.score) <= SEARCHED:
+        return ""
+    return f" At k = {opposite.k:,} it is the other way round: {_pair(opposite, known, say)}."
+
+
+# --- memory of the class ---
+
+
+WHAT = "the class they started from"
 
 
 def _classes(both: list[Known], names: tuple[str, str]) -> str:
@@ -20,71 +91,66 @@ def _classes(both: list[Known], names: tuple[str, str]) -> str:
     if not known:
         return ""
     if len(known) == 2 and known[0][1]["steps"] == known[1][1]["steps"]:
-        return _compared(known[0], known[1])
+        return _compared(known)
     parts = [
-        f"After {_trips(s)}, {_share(s)} of {name}'s chains still show {WHAT} (n = {s['n']:,})" for name, s in known
+        f"After {_trips(s)}, {_percent(s['retention']['value'][-1], s['retention']['stderr'][-1])} of {name}'s chains "
+        f"still show {WHAT} (n = {s['n']:,})"
+        for name, s in known
     ]
     if len(known) == 1:
         parts.append(f"of {names[1] if known[0][0] == names[0] else names[0]}'s that is not known yet")
     return "; ".join(parts) + "."
 
 
-WHAT = "the class they started from"
-
-
-def _compared(one: Known, other: Known) -> str:
-    (name_a, a), (name_b, b) = one, other
-    (va, ea, ca), (vb, eb, cb) = _last(a), _last(b)
+def _compared(known: list[Known]) -> str:
+    (name_a, a), (name_b, b) = known
+    points = _points("retention", a, b)
+    last, most = points[-1], max(points, key=lambda p: abs(p.score))
     n = f"n = {a['n']:,}" if a["n"] == b["n"] else f"n = {a['n']:,} and {b['n']:,}"
-    differ = abs(va - vb) > 2 * math.hypot(ea, eb)
-    text = (
-        f"After {_trips(a)}, {_share(a)} of {name_a}'s chains still show {WHAT}, "
-        f"{'against' if differ else 'and'} {_share(b)} of {name_b}'s ({n}): "
-    )
-    lost = [v <= c + max(2 * e, NEAR) for v, e, c in ((va, ea, ca), (vb, eb, cb))]
-    chance = f"{50 * (ca + cb):.0f} %"
+    if abs(most.score) <= SEARCHED:
+        text = f"Both keep {WHAT} equally long, within the uncertainty ({n})"
+    else:
+        longer = name_b if most.score > 0 else name_a
+        text = f"{longer}'s chains keep {WHAT} longer: {_at(most, known, _percent)} ({n})"
+        text += _otherwise(points, most.score, known, _percent).rstrip(".").replace(" At", "; at")
+    return f"{text}. {_end(last, known)}"
+
+
+def _end(last: Point, known: list[Known]) -> str:
+    """Who still remembers at the last step, and who is down to chance."""
+    (name_a, a), (name_b, b) = known
+    chance = (a["retention"]["chance"][-1] + b["retention"]["chance"][-1]) / 2
+    lost = [
+        v <= s["retention"]["chance"][-1] + max(2 * e, NEAR)
+        for v, e, (_, s) in zip((last.a, last.b), (last.error_a, last.error_b), known, strict=True)
+    ]
     if all(lost):
-        return text + f"both have forgotten where they began, as chance alone gives {chance}."
-    if not differ:
-        return text + "no difference beyond the uncertainty."
-    better, worse = (name_a, name_b) if va > vb else (name_b, name_a)
-    if lost[worse == name_b]:
-        return text + f"{better} remembers, {worse} is down to what chance alone gives ({chance})."
-    return text + f"{better} keeps more."
+        text = "both have forgotten it"
+    elif any(lost):
+        text = f"{name_a if lost[0] else name_b} has forgotten it, {name_b if lost[0] else name_a} not quite"
+    else:
+        text = "neither has forgotten it"
+    return f"After {_trips(a)} {text} ({_pair(last, known, _percent)}; chance alone gives {100 * chance:.0f} %)."
 
 
-def _distances(both: list[Known]) -> str:
-    """The Frechet distance at the last step, where both have one of the same features."""
-    known = [(name, s, s["frechet"]) for name, s in both if s["frechet"]["value"]]
-    if len(known) < 2 or known[0][2]["floor"] is None:
-        return ""
-    (name_a, a, fa), (name_b, b, fb) = known
-    if a["steps"] != b["steps"] or (fa["floor"], fa["n_reference"]) != (fb["floor"], fb["n_reference"]):
-        return ""  # measured against other images
-    (va, ea), (vb, eb) = ((f["value"][-1], f["stderr"][-1]) for f in (fa, fb))
-    shown = f"{name_a} {_number(va)} ± {_number(ea)}, {name_b} {_number(vb)} ± {_number(eb)}"
-    text = f"Fréchet distance of their images from real ones by then: {shown}; real images among themselves: "
-    text += _number(fa["floor"])
-    if abs(va - vb) <= 2 * math.hypot(ea, eb):
-        return text + ". No difference beyond the uncertainty."
-    closer, further = (name_a, name_b) if va < vb else (name_b, name_a)
-    ratio = max(va, vb) / max(1e-9, min(va, vb))
-    return text + f". {closer} stays closer" + (f", {further} is {ratio:.1f} times as far." if ratio >= 1.15 else ".")
+# --- words ---
 
 
-def _number(v: float) -> str:
-    return f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 1 else f"{v:.2f}"
+def _pair(p: Point, known: list[Known], say: Any) -> str:
+    return f"{known[0][0]} {say(p.a, p.error_a)}, {known[1][0]} {say(p.b, p.error_b)}"
 
 
-def _last(s: Statistics) -> tuple[float, float, float]:
-    """(retention, standard error, chance) at the last step."""
-    r = s["retention"]
-    return r["value"][-1], r["stderr"][-1], r["chance"][-1]
+def _at(p: Point, known: list[Known], say: Any) -> str:
+    return f"{_pair(p, known, say)} at k = {p.k:,}"
 
 
-def _share(s: Statistics) -> str:
-    value, error, _ = _last(s)
-    return f"{100 * value:.0f} ± {100 * error:.0f} %"
+def _number(v: float, error: float | None = None) -> str:
+    text = f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 1 else f"{v:.2f}"
+    return text if error is None else f"{text} ± {_number(error)}"
+
+
+def _percent(v: float, error: float) -> str:
+    return f"{100 * v:.0f} ± {100 * error:.0f} %"
 
 
 def _trips(s: Statistics) -> str:

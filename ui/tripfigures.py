@@ -37,9 +37,18 @@ def found(both: Sequence[Pair], start: str) -> Found:
 
 def sentence(known: Found) -> None:
     """The sum of it, from the numbers."""
-    classes, distances = verdict.summary(known.get("A"), known.get("B"))
-    if classes or distances:
-        st.markdown(f"**{classes}** {distances}" if classes else distances)
+    found = verdict.summary(known.get("A"), known.get("B"))
+    first, *rest = found.distance.partition(" (")
+    text = f"**{first}**{''.join(rest)} {found.classes}" if first else found.classes
+    if text:
+        st.markdown(text, help=WANTED)
+
+
+WANTED = (
+    "Wanted: images that stay as close to real ones as real images are to each other, and a class that is kept over a "
+    "few round trips. Over many, a consistent chain may visit every class: forgetting is no fault then, leaving the "
+    "data is. At a step searched for among all, a difference is told from three standard errors on, elsewhere from two."
+)
 
 
 @say.told
