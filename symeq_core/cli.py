@@ -325,15 +325,27 @@ def _chain(o: argparse.Namespace) -> int:
     from .trainer import set_threads
 
     set_threads(0)
-    with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
-        found = tripstore.compute(report.folder_of(o.target), o.start, lambda _, done: bar.update(100 * done - bar.n))
+    for folder in map(report.folder_of, o.targets):
+        with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
+
+            def tell(what: str, done: float, bar: Any = bar) -> None:
+                bar.update(100 * done - bar.n)
+
+            if o.write:
+                print(tripstore.write(folder, tell))
+                continue
+            found = tripstore.compute(folder, o.start, tell)
+        _chain_table(found)
+    return 0
+
+
+def _chain_table(found: dict[str, Any]) -> None:
     rows: list[tuple[str, ...]] = []
     for i, k in enumerate(found["ks"]):
         cells = [found[g]["value"][i] if found[g]["value"] else None for g in ("retention", "frechet")]
         rows.append((f"{k:,}", *("" if v is None else f"{v:.3f}" for v in cells)))
     print(f"{found['n']:,} chains, start: {found['start']}, seed {found['seed']}")
     _table(("k", "retention", "Frechet distance"), rows)
-    return 0
 
 
 def _import_authors(o: argparse.Namespace) -> int:
@@ -411,8 +423,9 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("name", nargs="?", help="show this preset's complete config as JSON")
 
     c = command("chain", _chain, "Statistics of round-trip chains, kept for the app.")
-    c.add_argument("target", type=Path, help="a checkpoint or run folder")
+    c.add_argument("targets", type=Path, nargs="+", metavar="TARGET", help="checkpoint or run folders")
     c.add_argument("--start", choices=("test", "prior", "noise"), default="test", help="where the chains begin")
+    c.add_argument("--write", action="store_true", help="those from random codes and noise, into TARGET/chains.json")
 
     c = command("import-authors", _import_authors, "Read a model saved by the paper's authors into a checkpoint.")
     c.add_argument("file", type=Path, help="a state dict written by torch.save; only weights are read")

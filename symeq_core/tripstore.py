@@ -12,6 +12,7 @@ from .runs import read_config
 from .store import Entry, content
 
 STARTS = ("test", "prior", "noise")
+FILE = "chains.json"  # beside a shipped pair's weights
 PICTURES = ("samples.png", "limiting.png")
 IMAGES = 64  # in a picture
 SEED = 0
@@ -35,11 +36,27 @@ def entry(folder: Path, start: str = "test") -> Entry:
 
 def found(pair: Pair, start: str = "test") -> dict[str, Any] | None:
     """What `chain_statistics` found, as it came with these very weights or was computed here; None where neither is."""
-    beside = pair.metrics() if start == "test" else None
-    if beside and isinstance(beside.get("chain"), dict) and beside.get("content") == content(pair.folder):
-        return beside["chain"]
+    beside, name = (pair.metrics(), "chain") if start == "test" else (_shipped(pair.folder), start)
+    if beside and isinstance(beside.get(name), dict) and beside.get("content") == content(pair.folder):
+        return beside[name]
     stored = entry(pair.folder, start)
     return files.read_json(stored.json, limit=4 << 20) if stored.is_done() else None
+
+
+def _shipped(folder: Path) -> dict[str, Any] | None:
+    return files.read_json(folder / FILE, limit=4 << 20) if (folder / FILE).is_file() else None
+
+
+def write(folder: Path, progress: Progress | None = None) -> Path:
+    """Put what is shipped, the chains that metrics.json doesn't hold, into the pair's folder; returns the file."""
+    starts = [start for start in STARTS if start != "test"]
+
+    def part(i: int) -> Progress:
+        return lambda what, done: progress and progress(what, (i + done) / len(starts))
+
+    found = {start: compute(folder, start, part(i)) for i, start in enumerate(starts)}
+    files.write_json(folder / FILE, {"content": content(folder)} | found)
+    return folder / FILE
 
 
 def pictures(pair: Pair) -> dict[str, Path]:

@@ -80,6 +80,21 @@ def test_the_command(folder, capsys):
     assert tripstore.found(Pair("own:tiny", folder), "noise")
 
 
+def test_chains_that_came_with_the_weights_are_found_without_computing(folder, capsys, monkeypatch, tmp_path):
+    pair = Pair("own:tiny", folder)
+    assert main(["chain", "--write", str(folder)]) == 0
+    path = folder / "chains.json"
+    try:
+        assert str(path) in capsys.readouterr().out
+        monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "another cache"))
+        assert [tripstore.found(pair, start)["start"] for start in ("prior", "noise")] == ["prior", "noise"]
+        assert tripstore.found(pair) is None, "those from test images are in metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"content": "of others"}))
+        assert tripstore.found(pair, "noise") is None
+    finally:
+        path.unlink()
+
+
 def test_a_folder_without_a_pair_is_told(tmp_path):
     with pytest.raises(SymeqError):
         tripstore.entry(tmp_path)

@@ -49,7 +49,7 @@ class View {
     for (const b of root.querySelectorAll(".toggle button")) {
       b.onclick = () => { this.show = b.dataset.show; this.draw(); this.tell(); };
     }
-    new ResizeObserver(() => this.draw()).observe(root);
+    new ResizeObserver(() => { if (this.data) this.ticks(); this.draw(); }).observe(root);
   }
 
   update(data, report, ask) {
@@ -175,11 +175,17 @@ class View {
     if (this.said !== text) this.ui.play.innerHTML = this.said = text;
   }
 
-  ticks() {
-    if (this.ui.ticks.dataset.last === String(this.last)) return;
-    this.ui.ticks.dataset.last = this.last;
-    const ks = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((k) => k <= this.data.ks.at(-1));
-    this.ui.ticks.innerHTML = ks.map((k) => `<span style="left:${100 * this.at(k)}%">${k.toLocaleString("en")}</span>`).join("");
+  ticks() { // as many as there is room for, the last one first
+    const width = this.ui.ticks.clientWidth, key = `${this.last} ${width}`;
+    if (this.ui.ticks.dataset.key === key) return;
+    this.ui.ticks.dataset.key = key;
+    const ks = [];
+    for (const k of [this.data.ks.at(-1), 0, 10, 100, 1, 2, 5, 20, 50, 200, 500]) {
+      const here = this.at(k) * width;
+      if (k <= this.data.ks.at(-1) && ks.every((m) => Math.abs(this.at(m) * width - here) > (m >= 500 || k >= 500 ? 44 : 26))) ks.push(k);
+    }
+    this.ui.ticks.innerHTML = ks.sort((a, b) => a - b)
+      .map((k) => `<span style="left:${100 * this.at(k)}%">${k.toLocaleString("en")}</span>`).join("");
   }
 
   draw() {
@@ -215,7 +221,7 @@ class View {
     if (!now.length) out.textContent = `${n} chains`;
     else if (origin) {
       const kept = now.filter(([c], i) => c === origin[i]).length;
-      out.innerHTML = `<b>${kept}</b> of ${n} still what they began as`;
+      out.innerHTML = `<b>${kept}</b> of ${n} still what they <span class="wide">began as</span><span class="narrow">were</span>`;
       side.element.dataset.kept = kept;
     } else {
       out.innerHTML = `<b>${new Set(now.map(([c]) => c)).size}</b> classes among ${n} chains`;

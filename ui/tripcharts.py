@@ -1,6 +1,7 @@
 """Curves of chains against k, and matrices of classes, A and B together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import altair as alt
@@ -12,6 +13,7 @@ from symeq_core.curves import Curve
 
 HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+LETTERS = 1.7  # times the last step: room for the pairs' letters behind the curves
 Style = dict[str, str]  # colour by pair's letter
 
 
@@ -24,15 +26,28 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
     rows = curves.points(what, found)
     if rows:
         st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))
-        st.altair_chart(_chart(what, rows, curves.levels(what, found), style), key=f"curve {what.group}")
+        st.vega_lite_chart(_chart(what, rows, curves.levels(what, found), style), key=f"curve {what.group}")
 
 
+def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:
+    """The chart as a specification, made once: altair takes longer to check one than the browser to draw it."""
+
+    @st.cache_data(max_entries=64, show_spinner=False)
+    @wraps(draw)
+    def kept(*args: Any) -> dict[str, Any]:
+        with alt.data_transformers.enable("default", consolidate_datasets=False):
+            return draw(*args).to_dict()
+
+    return kept
+
+
+@_kept
 def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> alt.LayerChart:
     ticks = [t for t in TICKS if t <= max(r["k"] for r in rows)]
     x = alt.X(
         "k:Q",
         title="round trips k",
-        scale=alt.Scale(type="symlog", constant=1, domain=[0, ticks[-1]], nice=False),
+        scale=alt.Scale(type="symlog", constant=1, domain=[0, LETTERS * ticks[-1]], nice=False),
         axis=alt.Axis(values=[t for t in ticks if t in (0, 1, 10, 100, 1000)], format=",d", grid=False),
     )
     letters = sorted({r["pair"] for r in rows})
@@ -40,7 +55,7 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
     same = len(set(colours)) < len(colours)
     colour = alt.Color("pair:N", scale=alt.Scale(domain=letters, range=colours), legend=None)
     base = alt.Chart(pd.DataFrame(rows)).encode(x=x, color=colour)
-    scale = alt.Scale(domain=[0, 1]) if what.group == "retention" else alt.Scale(zero=True)
+    scale = alt.Scale(domain=[0, 1]) if what.group == "retention" else alt.Scale(zero=True, padding=9)
     y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
     tooltip = [
         alt.Tooltip("pair:N"),
@@ -51,11 +66,13 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
         alt.Tooltip("n:Q", format=",", title="chains"),
     ]
     dash = alt.StrokeDash("pair:N", scale=alt.Scale(domain=letters, range=[[1, 0], [8, 3]]), legend=None)
-    line = base.mark_line(strokeWidth=2.5).encode(y=y, **({"strokeDash": dash} if same else {}))
+    line = base.mark_line(strokeWidth=2.5, clip=True).encode(y=y, **({"strokeDash": dash} if same else {}))
     parts: list[Any] = [
-        base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         line,
-        base.mark_circle(size=45, opacity=1).encode(y=y, tooltip=tooltip),
+        base.mark_circle(size=45, opacity=1, clip=True)
+        .encode(y=y, tooltip=tooltip)
+        .add_params(alt.selection_interval(name="zoom", bind="scales")),
     ]
     last = base.transform_filter(alt.datum.k == max(r["k"] for r in rows))
     parts.append(last.mark_text(align="left", dx=7, fontWeight="bold", fontSize=13).encode(y=y, text="pair:N"))
@@ -72,6 +89,11 @@ def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> Non
         reason = (s.get("transitions") or {}).get("reason")
         st.caption(f"Not known: {reason}." if reason else f"Not measured at k = {k:,}.")
         return
+    st.vega_lite_chart(_matrix(rows, k, colour), key=key)
+
+
+@_kept
+def _matrix(rows: list[dict], k: int, colour: str) -> alt.LayerChart:
     data = pd.DataFrame(rows).assign(percent=lambda d: (100 * d["fraction"]).round().astype(int))
     order = list(dict.fromkeys(data["from"]))
     base = alt.Chart(data).encode(
@@ -89,4 +111,4 @@ def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> Non
     text = base.transform_filter(alt.datum.percent >= 5).mark_text(fontSize=11)
     strong = alt.condition(alt.datum.fraction > 0.5, alt.value("#fff"), alt.value("#7a8599"))
     chart = alt.layer(base.mark_rect(cornerRadius=3).encode(color=fill), text.encode(text="percent:Q", color=strong))
-    st.altair_chart(chart.properties(height=330), key=key)
+    return chart.properties(height=330)

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from symeq_core import curves, tripstore, verdict
+from symeq_core import curves, measured, tripstore, verdict
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
@@ -38,10 +38,11 @@ def found(both: Sequence[Pair], start: str) -> Found:
 def sentence(known: Found) -> None:
     """The sum of it, from the numbers."""
     found = verdict.summary(known.get("A"), known.get("B"))
-    first, *rest = found.distance.partition(" (")
-    text = f"**{first}**{''.join(rest)} {found.classes}" if first else found.classes
-    if text:
-        st.markdown(text, help=WANTED)
+    first, bracket, rest = found.distance.partition(" (")
+    if first:
+        st.markdown(f"**{first}**  \n:small[{bracket.strip()}{rest} {found.classes}]", help=WANTED)
+    elif found.classes:
+        st.markdown(found.classes, help=WANTED)
 
 
 WANTED = (
@@ -189,8 +190,30 @@ def limiting(both: Sequence[Pair]) -> None:
                 st.html(theme.badge(f"{letter} {title}", _colour(pair)))
                 if name in there:
                     pictures.stored(there[name], width="stretch", alt=f"{title} of {letter}")
+                    _quality(pair, title)
                 else:
                     st.caption("Not there yet: measure the chains above.")
+
+
+KINDS = {"random codes": "Frechet distance, random code", "limiting images": "Frechet distance, limiting"}
+
+
+def _quality(pair: Pair, title: str) -> None:
+    """The distance from real images that an evaluation found of such images, with its n: another one than in the curve
+    above, whose chains start elsewhere and are fewer."""
+    try:
+        figures = (measured.found(pair) or {}).get("figures", {}).get("quality", {})
+    except SymeqError:
+        return  # told where its figures would be
+    f = figures.get(KINDS[title])
+    if f:
+        st.caption(f"Fréchet distance {measured.shown(f)} (n = {f['n']:,})", help=f"{f['meaning']} {OTHER}")
+
+
+OTHER = (
+    "The curve above follows other chains, from where the film starts, and compares fewer images: fewer images give "
+    "larger distances, so the two are not to be compared with each other."
+)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
