@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import files, shapes
 from .config import Config
 from .errors import SymeqError
 from .runs import Run, read_config, saved
@@ -37,12 +37,11 @@ class Pair:
         return read_config(self.folder)
 
     def metrics(self) -> dict[str, Any] | None:
-        """What `evaluate` stored beside it; None where nothing is, SymeqError where that is damaged."""
+        """What `evaluate` stored beside it; None where nothing is, SymeqError where that is damaged or foreign."""
         path = self.folder / "metrics.json"
-        found = files.read_json(path, limit=4 << 20) if path.is_file() else None
-        if found is not None and not isinstance(found, dict):
-            raise SymeqError(f"{path} is damaged: delete it and evaluate the pair anew.")
-        return found
+        if not path.is_file():
+            return None
+        return shapes.checked(files.read_json(path, limit=4 << 20), shapes.Metrics, path, "evaluate the pair anew")
 
     def snapshots(self) -> dict[int, Path]:
         """Snapshot folders by training step, in order."""

@@ -50,9 +50,15 @@ def shipped(folder: Path, spec: Spec) -> Array | None:
         tensors, facts = read_tensors(path)
     except SymeqError:
         return None
-    positions = tensors.get(f"{spec.layer}.{spec.codes}")
     same = facts.get("content") == content(folder) and facts.get("version") == str(VERSION)
-    return positions.float().numpy() if positions is not None and same else None
+    return _positions(tensors.get(f"{spec.layer}.{spec.codes}")) if same else None
+
+
+def _positions(found: torch.Tensor | None) -> Array | None:
+    """Positions that a file held; None where it held none, or others than points of a plane."""
+    if found is None or not found.is_floating_point() or found.dim() != 2 or found.shape[1] != 2 or not len(found):
+        return None
+    return found.float().numpy() if found.isfinite().all() else None
 
 
 def found(folder: Path, spec: Spec) -> Array | None:
@@ -61,7 +67,12 @@ def found(folder: Path, spec: Spec) -> Array | None:
     if positions is not None:
         return positions
     cached = entry(folder, spec)
-    return read_tensors(cached.tensors)[0]["positions"].numpy() if cached.tensors.is_file() else None
+    if not cached.tensors.is_file():
+        return None
+    positions = _positions(read_tensors(cached.tensors)[0].get("positions"))
+    if positions is None:
+        raise SymeqError(f"{cached.tensors} holds no positions: delete it, and the map is computed anew.")
+    return positions
 
 
 def compute(folder: Path, spec: Spec, tell: Tell | None = None) -> Array:

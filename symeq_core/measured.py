@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import files
+from . import files, shapes
 from .config import DataConfig
-from .errors import UsageError
+from .errors import SymeqError, UsageError
 from .gallery import SHIPPED, Pair
 from .runs import read_config
 from .store import Entry, cache_root, content
@@ -69,13 +69,21 @@ def stored(folder: Path, options: Options | None = None) -> Entry:
 
 def found(pair: Pair) -> dict[str, Any] | None:
     """The evaluation that is known of a pair: from its metrics.json if that is of the weights it holds now, else from
-    the store, at default options; None where there is none. SymeqError where the pair is damaged.
+    the store, at default options; None where there is none. SymeqError where the pair is damaged, or its metrics.json
+    is and the store has no other.
     """
-    beside = pair.metrics()
-    if beside and beside.get("content") == content(pair.folder):
-        return beside
-    entry = stored(pair.folder)
-    return read(entry, pair.folder) if entry.is_done() else None
+    entry, wrong = stored(pair.folder), None
+    try:
+        beside = pair.metrics()
+        if beside and beside["content"] == content(pair.folder):
+            return beside
+    except SymeqError as e:
+        wrong = e
+    if entry.is_done():
+        return read(entry, pair.folder)
+    if wrong:
+        raise wrong
+    return None
 
 
 def read(entry: Entry, folder: Path) -> dict[str, Any]:
@@ -89,7 +97,8 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
         "learner": c.learner.name,
         "training seed": c.seed,
     }
-    return mine | files.read_json(entry.json, limit=16 << 20)
+    found = files.read_json(entry.json, limit=16 << 20)
+    return mine | shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew")
 
 
 def unranked(figures: Sequence[Figure | None]) -> str | None:
@@ -145,7 +154,7 @@ def shown(figure: Figure | None) -> str:
     value, error = figure["value"], figure.get("stderr")
     if not error:
         return f"{value:.4g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
+    digits = min(12, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:,.{digits}f} ± {error:.{digits}f}"
 
 

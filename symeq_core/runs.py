@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from . import files
+from . import files, shapes
 from .config import Config, check_live, from_dict, override, to_dict
 from .errors import SymeqError, UsageError
 
@@ -265,6 +265,11 @@ def check_command(command: Any, config: Config) -> None:
 
 def parse(content: bytes) -> list[dict[str, Any]]:
     """The events in lines of events.jsonl, without those that are torn or foreign."""
+    return [event for event in readable(content) if shapes.is_event(event)]
+
+
+def readable(content: bytes) -> list[dict[str, Any]]:
+    """The events in lines of events.jsonl, whatever they say, without those that are torn."""
     return [event for event in map(_event, content.splitlines()) if event]
 
 
@@ -275,8 +280,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None
-    stepped = event["event"] in (*MEASURED, "resume")
-    return event if isinstance(event.get("step", None if stepped else 0), int) else None
+    return event if event["event"] not in (*MEASURED, "resume") or "step" in event else None
 
 
 def fold(events: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:

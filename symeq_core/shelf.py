@@ -23,7 +23,8 @@ from typing import Any
 from . import files, zips
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
-from .runs import WEIGHTS, Run, new_folder, parse
+from .runs import WEIGHTS, Run, new_folder, readable
+from .shapes import is_event
 from .sheets import BOARDS
 from .zips import refuse
 
@@ -36,9 +37,11 @@ CHUNK = 1 << 20
 ABANDONED_SECONDS = 3600.0  # no import takes so long
 
 SNAPSHOT = ("codes.safetensors", *sorted(BOARDS))
+RESULTS = ("metrics.json", "chains.json")  # checked where they are read
 _FOLDER = re.compile(r"\w[\w.+=@, -]{0,199}")
 _KNOWN = re.compile(
-    r"config\.json|events\.jsonl|(latest|model)\.safetensors|metrics\.json|thumbnail\.png|"
+    r"config\.json|events\.jsonl|(latest|model|projection)\.safetensors|"
+    r"(metrics|chains)\.json|thumbnail\.png|"
     rf"snapshots/[0-9]{{8,12}}/({'|'.join(map(re.escape, SNAPSHOT))})"
 )
 _IGNORED = re.compile(r"lock|log\.txt|commands/.*|(.*/)?\.DS_Store")  # in zips of whole folders
@@ -214,7 +217,7 @@ def _members(run: Run) -> Iterator[str]:
     """What may be there. The weights come before the events: what a run tells of later steps, it takes back on
     resuming, but what it doesn't tell would be missing.
     """
-    yield from (*WEIGHTS, "config.json", "events.jsonl", "metrics.json", "thumbnail.png")
+    yield from (*WEIGHTS, "config.json", "events.jsonl", *RESULTS, "projection.safetensors", "thumbnail.png")
     for folder in run.snapshots().values():
         yield from (f"snapshots/{folder.name}/{name}" for name in SNAPSHOT)
 
@@ -231,8 +234,8 @@ def import_zip(file: zips.Source, root: str | Path, limit_bytes: int = LIMIT_BYT
     with zips.opened(file, LIMIT_FILES, limit_bytes) as z:
         top, members = _checked(z)
         config = _config(_json(z, members["config.json"]))
-        if "metrics.json" in members:
-            _json(z, members["metrics.json"])
+        for name in filter(members.__contains__, RESULTS):
+            _json(z, members[name])
         root = Path(root)
         with files.told(f"The zip could not be unpacked into {root}"):
             root.mkdir(parents=True, exist_ok=True)
@@ -320,25 +323,9 @@ def _unpack(z: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
 
 
 def _has_events(path: Path) -> bool:
-    """Whether the events that curves are drawn from have all that these need."""
-    return path.stat().st_size <= LIMIT_EVENTS and all(map(_is_drawable, parse(path.read_bytes())))
-
-
-def _is_drawable(event: dict[str, Any]) -> bool:
-    def numbers(*values: Any) -> bool:
-        return all(isinstance(value, int | float) for value in values)
-
-    if not numbers(event.get("time", 0)) or not _is_plain(event):
-        return False
-    if event["event"] == "metrics":
-        parts = event.get("utility"), event.get("terms"), event.get("grad_norm")
-        return numbers(event.get("seconds")) and all(isinstance(part, dict) for part in parts)
-    if event["event"] == "probe":
-        figures = event.get("figures")
-        rows = figures.values() if isinstance(figures, dict) else [None]
-        whole = all(isinstance(f, dict) and {"value", "stderr", "unit", "n"} <= f.keys() for f in rows)
-        return numbers(event.get("seconds")) and whole
-    return True
+    """Whether all events say what those of their kind do, in texts that can be shown."""
+    small = path.stat().st_size <= LIMIT_EVENTS
+    return small and all(is_event(e) and _is_plain(e) for e in readable(path.read_bytes()))
 
 
 def _has_tensors(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import files, shapes
 from .errors import SymeqError
 from .gallery import Pair
 from .measured import extractor_name
@@ -35,16 +35,39 @@ def entry(folder: Path, start: str = "test") -> Entry:
 
 
 def found(pair: Pair, start: str = "test") -> dict[str, Any] | None:
-    """What `chain_statistics` found, as it came with these very weights or was computed here; None where neither is."""
-    beside, name = (pair.metrics(), "chain") if start == "test" else (_shipped(pair.folder), start)
-    if beside and isinstance(beside.get(name), dict) and beside.get("content") == content(pair.folder):
-        return beside[name]
-    stored = entry(pair.folder, start)
-    return files.read_json(stored.json, limit=4 << 20) if stored.is_done() else None
+    """What `chain_statistics` found, as it came with these very weights or was computed here; None where neither is.
+
+    SymeqError where the pair is damaged, or the file that came with it is and nothing was computed here.
+    """
+    stored, wrong = entry(pair.folder, start), None
+    try:
+        beside = _beside(pair, start)
+        if beside is not None:
+            return beside
+    except SymeqError as e:
+        wrong = e
+    if stored.is_done():
+        return _read(stored)
+    if wrong:
+        raise wrong
+    return None
 
 
-def _shipped(folder: Path) -> dict[str, Any] | None:
-    return files.read_json(folder / FILE, limit=4 << 20) if (folder / FILE).is_file() else None
+def _beside(pair: Pair, start: str) -> dict[str, Any] | None:
+    """What came with these very weights: chains from test images in metrics.json, all others in FILE."""
+    if start == "test":
+        held, name = pair.metrics() or {}, "chain"
+    else:
+        path, name = pair.folder / FILE, start
+        held = files.read_json(path, limit=4 << 20) if path.is_file() else {}
+        if held.get(name) is not None:
+            shapes.checked(held[name], shapes.Statistics, path, "measure the chains anew")
+    return held.get(name) if held.get("content") == content(pair.folder) else None
+
+
+def _read(stored: Entry) -> dict[str, Any]:
+    found = files.read_json(stored.json, limit=4 << 20)
+    return shapes.checked(found, shapes.Statistics, stored.json, "delete it, and measure anew")
 
 
 def write(folder: Path, progress: Progress | None = None) -> Path:
@@ -73,7 +96,7 @@ def compute(folder: Path, start: str = "test", progress: Progress | None = None)
     with stored.computing(progress) as tell:
         if not stored.is_done():  # by another process meanwhile
             files.write_json(stored.json, _compute(folder, start, stored.folder, tell))
-    return files.read_json(stored.json, limit=4 << 20)
+    return _read(stored)
 
 
 def _compute(folder: Path, start: str, out: Path, tell: Progress) -> dict[str, Any]:

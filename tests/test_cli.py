@@ -334,7 +334,7 @@ def test_runs_are_listed_with_their_state(call, finished, tmp_path):
     Run.create(root / "fresh", preset("digits-ladder-elbo"))
     dead = Run.create(root / "dead", preset("digits-flat-symmetric"))
     dead.append({"event": "start", "step": 0})
-    dead.append({"event": "metrics", "step": 1234})
+    dead.append({"event": "metrics", "step": 1234, "seconds": 1.0, "utility": {"p": -1.0}, "grad_norm": {}})
     (root / "broken").mkdir()
     (root / "broken" / "config.json").write_text("{")
     wrong = Run.create(root / "wrong", preset("digits-flat-symmetric"))

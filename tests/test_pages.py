@@ -394,7 +394,8 @@ def several(root):
     start = {"event": "start", "step": 0}
     for k in range(5):
         run_of(root, f"done {k}", "elbo", start, {"event": "finished", "step": 100 * k})
-    run_of(root, "dead", "symmetric", start, {"event": "metrics", "step": 30})
+    measured = {"event": "metrics", "step": 30, "seconds": 1.0, "utility": {"p": -1.0}, "grad_norm": {}}
+    run_of(root, "dead", "symmetric", start, measured)
     run_of(root, "bad", "symmetric", {"event": "failed", "step": 0, "why": "no data"})
     run_of(root, "fresh", "wake-sleep")
     for k, folder in enumerate(sorted(root.iterdir())):

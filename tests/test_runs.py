@@ -157,11 +157,21 @@ def test_the_root_of_runs(monkeypatch, tmp_path):
 
 # --- events ---
 
+SAYS = {  # the least that an event of its kind says
+    "metrics": {"seconds": 1.0, "utility": {"p": -1.5}, "grad_norm": {}},
+    "probe": {"seconds": 1.0, "figures": {}},
+    "snapshot": {},
+}
+
+
+def event(kind, step):
+    return {"event": kind, "step": step, **SAYS.get(kind, {})}
+
 
 def test_events_are_stamped_and_read_back(run):
     before = time.time()
     run.append({"event": "start", "step": 0, "device": "cpu"})
-    run.append({"event": "metrics", "step": 1, "utility": {"p": -1.5}})
+    run.append(event("metrics", 1))
     first, second = run.events()
     assert (first["event"], first["device"], second["utility"]) == ("start", "cpu", {"p": -1.5})
     assert before - 0.01 <= first["time"] <= second["time"] <= time.time() + 0.01
@@ -182,9 +192,12 @@ def test_a_torn_line_is_ignored_and_the_next_ones_are_whole(run, torn):
     assert [json.loads(line)["event"] for line in lines[2:]] == ["resume", "stopped"]
 
 
-@pytest.mark.parametrize("event", [{"event": "resume"}, {"event": "metrics"}, {"event": "probe", "step": "x"}])
-def test_an_event_without_its_step_is_left_out(run, event):
-    run.append(event)
+@pytest.mark.parametrize(
+    "found",
+    [{"event": "resume"}, {"event": "metrics", **SAYS["metrics"]}, event("probe", "x"), {"event": "probe", "step": 1}],
+)
+def test_an_event_without_its_step_or_what_it_says_is_left_out(run, found):
+    run.append(found)
     run.append({"event": "start", "step": 0})
     assert [e["event"] for e in run.events()] == ["start"]
     assert run.step() == 0
@@ -194,7 +207,7 @@ def test_a_resume_takes_back_what_was_measured_later_and_nothing_else(run):
     run.append({"event": "start", "step": 0})
     for step in (0, 10, 20, 30):
         for kind in runs.MEASURED:
-            run.append({"event": kind, "step": step})
+            run.append(event(kind, step))
     run.append({"event": "set", "step": 20, "changes": {"train.lr": 0.1}})
     run.append({"event": "refused", "step": 30, "why": "no"})
     run.append({"event": "failed", "step": 30, "why": "NaN"})
@@ -204,7 +217,7 @@ def test_a_resume_takes_back_what_was_measured_later_and_nothing_else(run):
     kept = [e["event"] for e in run.events() if e["event"] not in runs.MEASURED]
     assert kept == ["start", "set", "refused", "failed", "resume"]
     assert run.step() == 20
-    run.append({"event": "metrics", "step": 30})
+    run.append(event("metrics", 30))
     assert steps(run, "metrics") == [0, 10, 20, 30]
     run.append({"event": "resume", "step": 0})
     assert steps(run, "metrics") == [0]
@@ -212,9 +225,9 @@ def test_a_resume_takes_back_what_was_measured_later_and_nothing_else(run):
 
 def test_a_second_start_takes_back_all_that_was_measured(run):
     run.append({"event": "start", "step": 0})
-    run.append({"event": "probe", "step": 0})
+    run.append(event("probe", 0))
     run.append({"event": "start", "step": 0})
-    run.append({"event": "probe", "step": 0})
+    run.append(event("probe", 0))
     assert [e["event"] for e in run.events()] == ["start", "start", "probe"]
 
 
@@ -312,7 +325,7 @@ def test_looks_never_make_a_starting_worker_fail(run):
 )
 def test_the_state_follows_from_the_last_change_and_the_lock(run, told, dead, alive):
     for kind in told:
-        run.append({"event": kind, "step": 0})
+        run.append(event(kind, 0))
     assert run.state() == dead
     with run.lock():
         assert run.state() == alive

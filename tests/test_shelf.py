@@ -335,7 +335,12 @@ def test_the_folder_of_an_import_is_one_that_can_be_found(root, top):
 
 
 def test_import_of_a_checkpoint(root):
-    checkpoint = {"config.json": GOOD["config.json"], "model.safetensors": tensors(), "metrics.json": b"{}"}
+    checkpoint = {
+        "config.json": GOOD["config.json"],
+        "model.safetensors": tensors(),
+        "metrics.json": b"{}",
+        "chains.json": b"{}",
+    }
     folder = shelf.import_zip(zipped(checkpoint | {"thumbnail.png": png()}), root).folder
     assert not runs.is_run(folder)
     assert (folder / "model.safetensors").read_bytes() == tensors()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from symeq_core import chains, trips, tripstore
+from symeq_core import chains, gallery, trips, tripstore
 from symeq_core.__main__ import main
 from symeq_core.config import override
 from symeq_core.errors import SymeqError
@@ -61,10 +61,11 @@ def test_pictures_of_the_last_snapshot_come_first_then_those_computed(folder):
 
 def test_what_came_with_the_weights_is_taken_only_if_it_is_of_these_weights(folder):
     pair, path = Pair("own:tiny", folder), folder / "metrics.json"
+    known = gallery.find(folder, "digits-bits-elbo").metrics()["chain"]
     try:
-        path.write_text(json.dumps({"content": content(folder), "chain": {"n": 7}}))
-        assert tripstore.found(pair) == {"n": 7}
-        path.write_text(json.dumps({"content": "of others", "chain": {"n": 7}}))
+        path.write_text(json.dumps({"content": content(folder), "figures": {}, "chain": known}))
+        assert tripstore.found(pair) == known
+        path.write_text(json.dumps({"content": "of others", "figures": {}, "chain": known}))
         assert tripstore.found(pair) is None
         path.write_text("{")
         with pytest.raises(SymeqError, match="damaged"):

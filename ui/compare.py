@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from symeq_core import boards, compare, measured
+from symeq_core import boards, compare
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
@@ -139,7 +139,8 @@ def figures(chosen: Sequence[Column]) -> None:
     """The few figures that say most, with their errors, and which is better: of evaluations or, until there are any for
     all, of the last probes; all others on demand.
     """
-    stored, letters = [_stored(c.pair) for c in chosen], [c.letter for c in chosen]
+    every, letters = [(c.letter, c.pair) for c in chosen], [c.letter for c in chosen]
+    stored = evaluate.found(every)
     found = compare.headlines(compare.rows(stored, [events(c.pair) for c in chosen], letters))
     if found:
         comparable = len({c.pair.config().data.name for c in chosen}) == 1
@@ -151,20 +152,8 @@ def figures(chosen: Sequence[Column]) -> None:
             f"n = {n} images{' (last probe of training)' if None in stored else ''}; ± one standard error. Better: by "
             "more than twice that of the difference. Point at a figure to see what it means."
         )
-    every = [(c.letter, c.pair) for c in chosen]
-    if None in stored:
-        evaluate.comparison(every)
-    else:
-        with st.expander("All figures"):
-            evaluate.comparison(every)
-
-
-def _stored(pair: Pair) -> dict[str, Any] | None:
-    """What was measured of the weights that the pair holds now; what can't be read is told by `evaluate.comparison`."""
-    try:
-        return measured.found(pair)
-    except SymeqError:
-        return None
+    with st.container() if None in stored else st.expander("All figures"):
+        evaluate.comparison(every, stored)
 
 
 # --- pictures along training ---

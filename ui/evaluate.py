@@ -1,6 +1,7 @@
 """Figures of pairs side by side, and the button that measures them in a process of its own."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 
 import streamlit as st
@@ -31,27 +32,29 @@ STYLE = (
 )
 
 
-def comparison(chosen: Sequence[tuple[str, Pair]]) -> bool:
-    """The figures of (letter, pair) side by side, and which is better; where any is missing, what measures it.
+Named = tuple[str, Pair]  # with the letter of its column
 
-    Returns whether all were there. A damaged pair is told in one sentence.
-    """
-    found, missing = [], []
+
+def found(chosen: Sequence[Named]) -> list[dict | None]:
+    """What was measured of the weights that each pair holds now; what can't be read is told in one sentence."""
+    results: list[dict | None] = []
     for letter, pair in chosen:
         try:
-            result = measured.found(pair)
+            results.append(measured.found(pair))
         except SymeqError as e:
             say.error(f"{letter}: {e}")
-            return False
-        found.append(result)
-        if result is None:
-            missing.append((letter, pair))
-    known = [(letter, pair, r) for (letter, pair), r in zip(chosen, found, strict=True) if r is not None]
+            results.append(None)
+    return results
+
+
+def comparison(chosen: Sequence[Named], found: Sequence[dict | None]) -> None:
+    """The figures that were `found`, side by side, and which is better; where any is missing, what measures it."""
+    both = list(zip(chosen, found, strict=True))
+    missing = [named for named, result in both if result is None]
     if missing:
         _measure(missing)
-    elif known:
-        _table(known)
-    return not missing
+    else:
+        _table([(letter, pair, result) for (letter, pair), result in both if result is not None])
 
 
 def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
@@ -122,11 +125,10 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
 def _measure(missing: Sequence[tuple[str, Pair]]) -> None:
     """A button where nothing is under way, else how far it is."""
     entries = []
-    try:
-        for letter, pair in missing:
+    for letter, pair in missing:
+        with suppress(SymeqError):  # told already: there is nothing in it to measure
             entries.append((letter, pair, measured.stored(pair.folder)))
-    except SymeqError as e:
-        say.error(e)
+    if not entries:
         return
     if any(entry.is_running() for _, _, entry in entries):
         _progress([(letter, entry) for letter, _, entry in entries])

@@ -88,14 +88,19 @@ def _picture(pair: Pair) -> None:
 
 def figures(group: list[Pair]) -> None:
     """The headline figures of pairs in a small table, a column each; what a figure means is told at the pointer."""
-    try:
-        found = [{h.name: h for h in measured.headlines(measured.found(pair) or {})} for pair in group]
-    except SymeqError as e:
-        st.caption(say.quoted(e))
-        return
+    found, wrong = [], []
+    for pair in group:
+        try:
+            found.append({h.name: h for h in measured.headlines(measured.found(pair) or {})})
+        except SymeqError as e:
+            found.append({})
+            wrong.append(say.quoted(e))
+    for sentence in wrong:
+        st.caption(sentence)
     names = dict.fromkeys(name for headlines in found for name in headlines)
     if not names:
-        st.caption("Not evaluated yet.")
+        if not wrong:
+            st.caption("Not evaluated yet.")
         return
     rows = ""
     for name in names:
