@@ -108,6 +108,20 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     wait(lambda: count(page) == shown, f"the link shows {shown!r} again")
 
 
+def test_escape_clears_the_selection_unless_it_is_meant_for_something_else(page, app):
+    maps = opened(page, app, "a=digits-bits-symmetric&b=digits-bits-elbo&map=PCA&sel=7,12")
+    assert "2 selected" in count(page)
+    page.get_by_role("combobox", name="Colour").focus()
+    page.keyboard.press("Escape")
+    settled(page)
+    assert "2 selected" in count(page)
+    page.mouse.click(*point(maps, "A", 40))
+    wait(lambda: "1 selected" in count(page), "the focus is in the maps, and a point is selected")
+    page.keyboard.press("Escape")
+    wait(lambda: "selected" not in count(page), "nothing is selected")
+    wait(lambda: "sel=" not in url(page), "the URL says so")
+
+
 def test_another_colour_keeps_the_zoom_and_sends_no_new_component(page, app):
     maps = opened(page, app, "a=digits-bits-symmetric&b=digits-bits-elbo&map=PCA")
     box = page.locator(".over").first.bounding_box()

@@ -24,7 +24,7 @@ class Maps {
     this.observer.observe(this.panes);
     this.sheetCame = () => this.redraw();
     window.addEventListener("symeq-sheet", this.sheetCame);
-    this.escape = (e) => e.key === "Escape" && this.chosen.size && this.select([], null);
+    this.escape = (e) => e.key === "Escape" && this.chosen.size && this.hasFocus() && this.select([], null);
     window.addEventListener("keydown", this.escape);
     this.box.decode = (letter, z) => Array.from(this.list.find((p) => p.spec.letter === letter).decode(z));
     this.box.place = (letter, number) => this.place(letter, number);
@@ -47,6 +47,11 @@ class Maps {
       clear: button("clear", "✕ Clear", "Select nothing (or press Escape)", () => this.select([], null)),
     };
     this.count = element("span", "count", this.bar);
+  }
+  // Whether keys are meant for the maps: the focus is in them, or on nothing but what holds them.
+  hasFocus() {
+    const at = document.activeElement, host = this.root.getRootNode().host || this.root;
+    return !at || at.contains(host) || host.contains(at);
   }
   use(tool) {
     this.tool = tool, this.redraw();
