@@ -24,6 +24,8 @@ CSS = """<style>
 [data-testid="stMetricValue"] {font-size: 1.5rem; font-variant-numeric: tabular-nums}
 [data-testid="stLatex"] .katex-display, .katex-display {margin: .35rem 0; font-size: .95em}
 [data-testid="stImage"] img {image-rendering: pixelated}
+[data-testid="stSelectbox"] input {text-overflow: ellipsis}
+@media (max-width: 1100px) {:is(.st-key-a, .st-key-b) [data-testid="stSelectbox"] input {font-size: .8rem}}
 [data-testid="stHorizontalBlock"]:has(> * .st-key-swap) > [data-testid="stColumn"] {flex: 1 1 0; min-width: 170px}
 [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:has(.st-key-swap) {flex: 0 0 3.2rem; min-width: 3.2rem}
 </style>"""
