@@ -95,6 +95,19 @@ def test_the_plane_brings_its_decoder_and_its_ellipses():
     assert arrays["sdA"].shape == (720,)
     assert arrays["furtherA"].shape == (2000,)
     assert arrays["decoderAb1"].shape == (64,)
+    assert pane["prior"] == [0, 0]
+    assert any("standard deviations" in note for note in header["notes"])
+
+
+def test_a_prior_that_is_not_standard_normal_gets_no_rings(root):
+    config = complete(override(preset("digits-ring-symmetric"), {"model.hidden": [8]}))
+    save_pair(root / "ring", *build(config.model), config)
+    header, _ = sent(opened(a="own:ring", b="own:ring"))
+    assert header["panes"][0]["native"]
+    assert "prior" not in header["panes"][0]
+    assert header["notes"] == []
+    at = opened(a="own:ring", b="own:ring", show="What each unit knows")
+    assert "The prior is another one here" in texts(at)
 
 
 def test_layers_and_panels():

@@ -88,6 +88,11 @@ class Side:
         """Two real numbers."""
         return not self.discrete and self.latent.units == 2
 
+    @property
+    def standard(self) -> bool:
+        """Real numbers whose prior is N(0, 1) each."""
+        return not self.discrete and self.layer == "z0" and self.pair.config().model.prior == "fixed"
+
     @cached_property
     def codes(self) -> Any:
         """latents.Codes of the images shown."""

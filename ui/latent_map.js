@@ -175,7 +175,7 @@ class Maps {
   colours() {
     const style = getComputedStyle(this.box), get = (n, d) => style.getPropertyValue(n).trim() || d;
     const ground = get("--st-background-color", "#ffffff"), dark = rgb(ground)[0] < 128;
-    const look = { ground, dark, text: get("--st-text-color", "#222222"), line: dark ? "#8b96ab" : "#5f6b80", soft: dark ? "#c3cbdb" : "#4b5568" };
+    const look = { ground, dark, text: get("--st-text-color", "#222222"), };
     look.ink = dark ? "#e8ecf4" : "#1c2230";
     if (this.dark !== dark) {
       this.dark = dark;
@@ -197,7 +197,7 @@ class Maps {
     return out;
   }
   drawLegend(dark) {
-    const { colour, classes, further } = this.header;
+    const { colour, classes, notes } = this.header;
     this.legend.replaceChildren();
     element("span", "name", this.legend, colour.title);
     if (colour.kind === "label")
@@ -212,7 +212,7 @@ class Maps {
       bar.style.background = `linear-gradient(90deg, ${(dark ? RAMP_DARK : RAMP).map((c) => `rgb(${c})`).join(",")})`;
       element("span", "", this.legend, `${number(colour.hi)} ${colour.unit}`);
     }
-    if (further) element("span", "key", this.legend, `+ ${further.toLocaleString("en")} codes drawn from the prior`);
+    for (const note of notes) element("span", "key", this.legend, note);
   }
 
   redraw(resized) {
@@ -225,7 +225,7 @@ class Maps {
   }
   draw() {
     const look = this.lookNow = this.colours(), sheet = this.sheet();
-    Object.assign(look, this.on, { sheet, images: this.on.images && !!sheet });
+    Object.assign(look, this.on, { sheet, images: this.on.images && !!sheet, dim: this.chosen.size > 0 });
     let seen = 0;
     this.list.forEach((pane) => {
       if (this.stale) pane.resize();
@@ -243,28 +243,24 @@ class Maps {
     const picked = this.chosen.size ? `${of(this.chosen.size)} selected, ` : "";
     this.count.textContent = `${picked}${more}${of(n)} of ${of(this.header.total)} ${this.header.noun}`;
     this.panes.classList.toggle("lasso", this.tool === "lasso");
-    this.marks(true);
+    this.marks();
   }
 
-  // Hover and lasso marks lie on the points; a saved copy of these is put back beneath them.
-  marks(fresh) {
-    if (!this.lookNow) return;
+  marks() {
+    const look = this.lookNow;
+    if (!look) return;
     this.list.forEach((pane) => {
       const g = pane.over.getContext("2d");
-      if (!fresh && pane.marked) {
-        g.setTransform(1, 0, 0, 1, 0, 0);
-        if (this.lookNow.images || pane.further) pane.drawPoints(this.view, this.lookNow, this.chosen);
-        else g.putImageData(pane.image, 0, 0);
-      }
       g.setTransform(pane.r, 0, 0, pane.r, 0, 0);
-      pane.marked = false;
-      if (this.chosen.size && this.chosen.size < 40) for (const i of this.chosen) pane.ring(g, i, this.lookNow.text, 6), (pane.marked = true);
-      if (this.hover >= 0) pane.mark(g, this.hover, this.lookNow), (pane.marked = true);
+      g.clearRect(0, 0, pane.w, pane.h);
+      if (pane.spec.native) pane.drawWords(g, this.view, look);
+      if (this.chosen.size && this.chosen.size < 40) for (const i of this.chosen) pane.ring(g, i, look.text, 6);
+      if (this.hover >= 0) pane.mark(g, this.hover, look);
       const path = this.drag?.pane === pane && this.drag.path;
       if (path) {
-        g.strokeStyle = this.lookNow.text, g.lineWidth = 1.5, g.setLineDash([5, 4]), g.beginPath();
+        g.strokeStyle = look.text, g.lineWidth = 1.5, g.setLineDash([5, 4]), g.beginPath();
         path.forEach(([x, y], j) => (j ? g.lineTo(x, y) : g.moveTo(x, y)));
-        g.stroke(), g.setLineDash([]), (pane.marked = true);
+        g.stroke(), g.setLineDash([]);
       }
     });
   }

@@ -13,7 +13,7 @@ from PIL import Image
 
 THUMBNAIL = 32  # pixels a side at most, so that thousands of larger images stay a few megabytes
 HERE = Path(__file__).parent
-LABELS = ("#4e79a7", "#f28e2b", "#e15759", "#2fa8a0", "#59a14f", "#d4ac0d", "#a868b0", "#f781a7", "#9c755f", "#8a93a6")
+LABELS = ("#4466cc", "#f28e2b", "#e15759", "#2fa8a0", "#59a14f", "#d4ac0d", "#a868b0", "#f781a7", "#9c755f", "#63bdf0")
 _TYPES = {"float32": "f4", "uint16": "u2", "uint8": "u1", "int32": "i4"}
 
 

@@ -1,4 +1,5 @@
-// One map: points, and beneath them the decoded plane, axes and ellipses. Knows the view it is given, no events.
+// One map in three layers: beneath the points the decoded plane, rings and ellipses; above them words and marks. Knows
+// the view it is given, no events.
 
 class Pane {
   constructor(parent) {
@@ -6,6 +7,7 @@ class Pane {
     this.title = element("div", "title", this.box);
     const stage = (this.stage = element("div", "stage", this.box));
     this.under = element("canvas", "under", stage);
+    this.points = element("canvas", "points", stage);
     this.over = element("canvas", "over", stage);
     this.tiles = new Map();
   }
@@ -18,14 +20,14 @@ class Pane {
     this.title.replaceChildren();
     const name = element("b", "", this.title, d.spec.letter);
     name.style.color = d.spec.colour;
-    this.title.append(" " + d.spec.title);
+    element("span", "of", this.title, d.spec.title);
     if (d.spec.facts) element("span", "facts", this.title, d.spec.facts);
   }
 
   resize() {
     const { width, height } = this.stage.getBoundingClientRect(), r = window.devicePixelRatio || 1;
     this.w = Math.max(1, Math.round(width)), this.h = Math.max(1, Math.round(height)), this.r = r;
-    for (const c of [this.under, this.over]) {
+    for (const c of [this.under, this.points, this.over]) {
       const w = Math.round(this.w * r), h = Math.round(this.h * r);
       if (c.width !== w || c.height !== h) c.width = w, c.height = h, (this.image = null);
     }
@@ -74,8 +76,8 @@ class Pane {
     g.setTransform(this.r, 0, 0, this.r, 0, 0);
     g.clearRect(0, 0, this.w, this.h);
     if (this.decode && look.plane) this.drawPlane(g, view, look);
-    if (this.spec.native) this.drawAxes(g, view, look);
-    if (this.sd && look.ellipses) this.drawEllipses(g, view);
+    if (this.spec.prior) this.drawRings(g, view, look);
+    if (this.sd && look.ellipses) this.drawEllipses(g, view, look);
   }
 
   // The decoded plane: one tile for each place of a lattice whose pitch is a power of two.
@@ -83,12 +85,12 @@ class Pane {
     const r = this.spec.frame[2], u = this.unit(view) / r, pitch = 2 ** Math.round(Math.log2(44 / u));
     const [left, top] = this.toMap(view, 0, 0), [right, bottom] = this.toMap(view, this.w, this.h);
     g.imageSmoothingEnabled = false;
-    g.globalAlpha = look.dark ? 0.3 : 0.27;
+    g.globalAlpha = look.dark ? 0.2 : 0.17; // so that the points stand out
     if (this.tiles.size > 3000) this.tiles.clear();
     for (let i = Math.floor(left / pitch); i <= right / pitch + 1; i++)
       for (let j = Math.floor(bottom / pitch); j <= top / pitch + 1; j++) {
-        const [x, y] = this.toScreen(view, i * pitch, j * pitch), s = pitch * u;
-        g.drawImage(this.tile(i * pitch, j * pitch, look.ink), x - s / 2 + 1, y - s / 2 + 1, s - 2, s - 2);
+        const [x, y] = this.toScreen(view, i * pitch, j * pitch), s = Math.round(0.76 * pitch * u); // a gap between digits
+        g.drawImage(this.tile(i * pitch, j * pitch, look.ink), Math.round(x - s / 2), Math.round(y - s / 2), s, s);
       }
     g.globalAlpha = 1;
   }
@@ -99,33 +101,36 @@ class Pane {
     return c;
   }
 
-  drawAxes(g, view, look) {
-    const u = this.unit(view) / this.spec.frame[2], step = [0.1, 0.25, 0.5, 1, 2, 5].find((s) => s * u > 48) || 10;
-    const [left, top] = this.toMap(view, 0, 0), [right, bottom] = this.toMap(view, this.w, this.h);
-    g.strokeStyle = look.line, g.fillStyle = look.soft, g.lineWidth = 1, g.font = "11px sans-serif";
-    g.globalAlpha = 0.8;
-    for (let i = Math.ceil(left / step); i <= right / step; i++) {
-      const x = this.toScreen(view, i * step, 0)[0];
-      g.beginPath(), g.moveTo(x, this.h - 5), g.lineTo(x, this.h), g.stroke();
-      g.textAlign = "center", halo(g, +(i * step).toFixed(2) + "", x, this.h - 8, look);
-    }
-    for (let i = Math.ceil(bottom / step); i <= top / step; i++) {
-      const y = this.toScreen(view, 0, i * step)[1];
-      g.beginPath(), g.moveTo(0, y), g.lineTo(5, y), g.stroke();
-      g.textAlign = "left", halo(g, +(i * step).toFixed(2) + "", 8, y + 4, look);
-    }
-    g.globalAlpha = 1;
-    const [x, y] = this.toScreen(view, ...this.spec.prior);
-    g.setLineDash([4, 4]);
-    for (const sd of [1, 2]) {
-      g.beginPath(), g.arc(x, y, sd * u, 0, 2 * Math.PI), g.stroke();
-      g.textAlign = "center", halo(g, `prior ${sd} s.d.`, x, y - sd * u - 4, look);
+  // One and two standard deviations of the prior.
+  drawRings(g, view, look) {
+    const [x, y] = this.toScreen(view, ...this.spec.prior), u = this.unit(view) / this.spec.frame[2];
+    for (const [colour, width, dash] of [[look.ground, 4, []], [look.text, 1.5, [5, 4]]]) {
+      g.strokeStyle = colour, g.lineWidth = width, g.setLineDash(dash);
+      for (const sd of [1, 2]) g.beginPath(), g.arc(x, y, sd * u, 0, 2 * Math.PI), g.stroke();
     }
     g.setLineDash([]);
   }
 
+  // The axes' numbers and the rings' names, above the points.
+  drawWords(g, view, look) {
+    const u = this.unit(view) / this.spec.frame[2], step = [0.1, 0.25, 0.5, 1, 2, 5].find((s) => s * u > 48) || 10;
+    const [left, top] = this.toMap(view, 0, 0), [right, bottom] = this.toMap(view, this.w, this.h);
+    g.font = "11px sans-serif", g.textBaseline = "middle";
+    for (let i = Math.ceil(left / step); i <= right / step; i++) {
+      const x = this.toScreen(view, i * step, 0)[0];
+      if (x > 40 && x < this.w - 14) plate(g, +(i * step).toFixed(2) + "", x, this.h - 11, look);
+    }
+    for (let i = Math.ceil(bottom / step); i <= top / step; i++) {
+      const y = this.toScreen(view, 0, i * step)[1];
+      if (y > 10 && y < this.h - 30) plate(g, +(i * step).toFixed(2) + "", 16, y, look);
+    }
+    if (!this.spec.prior) return;
+    const [x, y] = this.toScreen(view, ...this.spec.prior);
+    for (const sd of [1, 2]) plate(g, `${sd} s.d.`, x, y - sd * u, look);
+  }
+
   // One path for all ellipses of a colour: a stroke of its own for each would take ten times as long.
-  drawEllipses(g, view) {
+  drawEllipses(g, view, look) {
     const u = this.unit(view) / this.spec.frame[2], at = this.at, n = at.length / 2, m = this.spec.turn || [1, 0, 0, 1];
     const angle = Math.atan2(-m[1], m[0]), paths = new Map();
     for (let i = 0, drawn = 0; i < n && drawn < 1500; i++) {
@@ -138,25 +143,28 @@ class Pane {
       path.moveTo(x + a * Math.cos(angle), y + a * Math.sin(angle));
       path.ellipse(x, y, a, b, angle, 0, 2 * Math.PI);
     }
-    g.globalAlpha = 0.4, g.lineWidth = 1;
+    g.globalAlpha = look.dim ? 0.18 : 0.45, g.lineWidth = 1;
     for (const [colour, path] of paths) (g.strokeStyle = css(colour)), g.stroke(path);
     g.globalAlpha = 1;
   }
 
   // Points straight into pixels: 10,000 take a few milliseconds without a graphics card. Returns how many are in sight.
   drawPoints(view, look, chosen) {
-    const g = this.over.getContext("2d"), W = this.over.width, H = this.over.height;
+    const g = this.points.getContext("2d"), W = this.points.width, H = this.points.height;
     if (!this.image) this.image = g.createImageData(W, H);
     const buffer = new Uint32Array(this.image.data.buffer), at = this.at, n = at.length / 2;
     buffer.fill(0);
     const size = (n > 4000 ? 1.7 : n > 1000 ? 2.3 : 3.6) * Math.min(2.2, view.k ** 0.35) * this.r, disc = makeDisc(size);
+    const rim = look.plane && this.decode && makeDisc(size + 1.3 * this.r), [red, green, blue] = rgb(look.ground), ground = (blue << 16) | (green << 8) | red;
     const dim = chosen.size > 0;
     let seen = 0;
     for (let i = 0; i < n; i++) {
       const x = Math.round(at[2 * i] * this.r), y = Math.round(at[2 * i + 1] * this.r);
       if (x < 0 || y < 0 || x >= W || y >= H) continue;
       seen++;
-      if (!look.images && !(dim && chosen.has(i))) stamp(buffer, W, H, x, y, this.colours[i], disc, dim ? 0.3 : 0.9);
+      if (look.images || (dim && chosen.has(i))) continue;
+      if (rim) stamp(buffer, W, H, x, y, ground, rim, dim ? 0.3 : 0.8); // parts it from the digits beneath
+      stamp(buffer, W, H, x, y, this.colours[i], disc, dim ? 0.3 : 0.9);
     }
     if (dim && !look.images)
       for (const i of chosen) {
@@ -217,9 +225,13 @@ class Pane {
   }
 }
 
-function halo(g, text, x, y, look) {
-  g.lineWidth = 3, g.strokeStyle = look.ground, g.strokeText(text, x, y), g.fillText(text, x, y);
-  g.lineWidth = 1, g.strokeStyle = look.line;
+// Words on a plate of the ground's colour, which can be read whatever lies beneath.
+function plate(g, text, x, y, look) {
+  const w = g.measureText(text).width + 8;
+  g.fillStyle = look.ground, g.globalAlpha = 0.85;
+  g.beginPath(), g.roundRect(x - w / 2, y - 8, w, 16, 4), g.fill();
+  g.fillStyle = look.text, g.globalAlpha = 1, g.textAlign = "center";
+  g.fillText(text, x, y + 0.5);
 }
 const css = (c) => `rgb(${c & 255},${(c >> 8) & 255},${(c >> 16) & 255})`;
 

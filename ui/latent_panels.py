@@ -191,7 +191,8 @@ def _traverse(side: Side, i: int, x: Any) -> None:
         cells = "".join(f"<td>{picture(r, 46, FIT)}</td>" for r in row)
         lines.append(f"<tr><td>{side.layer}[{j}]<br>{code[j]:+.2f}</td>{cells}</tr>")
     st.html(f'{STYLE}<table class="lt"><tr><th>{picture(x, 46)}</th>{head}</tr>{"".join(lines)}</table>')
-    st.caption("Each row sets one unit to the value above (the prior is N(0, 1)) and leaves the others at the mean.")
+    prior = " (the prior is N(0, 1))" if side.standard else ""
+    st.caption(f"Each row sets one unit to the value above{prior} and leaves the others at the mean.")
 
 
 # --- units -------------------------------------------------------------------------------------------------------
@@ -286,6 +287,6 @@ def _real(side: Side, t: pd.DataFrame) -> None:
     )
     st.markdown(f"| unit | mean | s.d. | KL from N(0, 1), nats |\n| --- | --- | --- | --- |\n{lines}")
     st.caption(
-        f"Of the aggregated posterior, E over n = {n:,} test images of q(z|x); KL as if it were normal. The prior has "
-        "mean 0 and s.d. 1."
+        f"Over the encodings of n = {n:,} test images (aggregated posterior, the mean of q(z|x)); KL as if it were "
+        f"normal. The prior {'has mean 0 and s.d. 1' if side.standard else 'is another one here'}."
     )

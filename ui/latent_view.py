@@ -77,7 +77,7 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         "sheet": sheet,
         "shape": shape,
         "k": panes and arrays["nearA"].shape[1],
-        "further": latent.PRIOR if view.prior else 0,
+        "notes": _notes(found, view, maps),
         "panes": panes,
         "start": st.session_state["latent start"],
     }
@@ -142,7 +142,8 @@ def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dic
         arrays[spec["further"]] = m.further
     if view.kind != "native":
         return spec, arrays
-    spec["prior"] = [0.0, 0.0] if fit is None else fit(np.zeros((1, 2))).ravel().tolist()
+    if side.standard:
+        spec["prior"] = [0.0, 0.0] if fit is None else fit(np.zeros((1, 2))).ravel().tolist()
     if fit is not None:
         r, inverse = fit.rotation, fit.rotation.T / fit.scale
         origin = -fit.shift @ inverse
@@ -175,7 +176,17 @@ def _facts(view: View, m: Any) -> str:
     if view.kind == "hamming":
         n = int(m.facts.get("landmarks", 0))
         return "Hamming distances, classical scaling" + (f", {n} landmarks" if n and n < len(m.positions) else "")
-    return {"umap": "UMAP, 15 neighbours", "native": "the plane of codes itself"}[view.kind]
+    return {"umap": "UMAP, 15 neighbours", "native": "the two numbers of each code"}[view.kind]
+
+
+def _notes(found: list[Side], view: View, maps: list[Any]) -> list[str]:
+    """What the legend says of the prior."""
+    notes = []
+    if len(maps[0].further):
+        notes.append(f"+ {len(maps[0].further):,} codes drawn from the prior")
+    if view.kind == "native" and any(s.standard for s in found):
+        notes.append("Dashed rings: 1 and 2 standard deviations of the prior, with 39 % and 86 % of its codes inside")
+    return notes
 
 
 def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
