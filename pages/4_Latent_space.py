@@ -3,7 +3,7 @@
 import streamlit as st
 
 from symeq_core.errors import SymeqError
-from ui import latent, latent_map, latent_panels, latent_view, latent_wait, pairs, say
+from ui import latent, latent_map, latent_panels, latent_url, latent_view, latent_wait, pairs, say
 from ui.setup import page, warm
 
 root = page("Latent space")
@@ -18,11 +18,11 @@ def explore(a, b, view):
             found = latent.sides(a, b, view)
             view = latent_wait.ready(found, view)
             maps, fit = latent_view.drawn(found, view)
-            latent_view.begin()
+            latent_url.begin()
             data = latent_view.payload(found, view, maps, fit)
         result = latent_map.maps(data, lambda: None)
         latent_map.send_sheet(latent.sheet(found[0], view.n))
-        numbers = latent_view.heard(result)
+        numbers = latent_url.heard(result)
         latent_view.numbers(found, view, maps, fit)
         latent_panels.show(found, view, maps, numbers)
     except SymeqError as e:

@@ -87,7 +87,7 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     for step in steps[1:]:
         page.mouse.move(*step, steps=6)
     page.mouse.up()
-    wait(lambda: "lasso=" in url(page), "the URL has the lasso")
+    wait(lambda: "sel=~" in url(page), "the URL has what is inside")
     picked = count(page).split(" selected")[0]
     assert int(picked) > 20
     wait(
@@ -100,12 +100,23 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     page.mouse.wheel(0, -600)
     wait(lambda: "in sight" in count(page), "zoomed in")
     wait(lambda: "view=" in url(page), "the URL has the view")
+    page.get_by_role("button", name="Images").click()
+    wait(lambda: "images=true" in url(page), "the URL has what is drawn")
     settled(page)
     shown = count(page)
 
     page.goto(url(page))
     page.wait_for_selector(".latent[data-ready]")
     wait(lambda: count(page) == shown, f"the link shows {shown!r} again")
+    assert page.locator(".tool.on[data-tool=images]").count() == 1
+
+    page.get_by_test_id("stMain").get_by_text("Hamming", exact=True).first.click()
+    wait(lambda: "view=" not in url(page), "another map is seen whole, and the URL says so")
+    settled(page)
+    assert count(page).startswith(f"{picked} selected")
+    page.goto(url(page))
+    page.wait_for_selector(".latent[data-ready]")
+    wait(lambda: count(page).startswith(f"{picked} selected, 360 of"), "the same images are selected on another map")
 
 
 def test_escape_clears_the_selection_unless_it_is_meant_for_something_else(page, app):

@@ -14,7 +14,7 @@ from symeq_core.config import override
 from symeq_core.datasets import complete
 from symeq_core.models import build
 from symeq_core.presets import preset
-from ui import latent_map, latent_wait
+from ui import latent_map, latent_url, latent_wait
 
 ROOT = Path(__file__).parent.parent
 PAGE = "pages/4_Latent_space.py"
@@ -131,6 +131,21 @@ def test_a_selection_in_the_url_is_shown():
     assert at.query_params["sel"] == "7,12"
 
 
+@pytest.mark.parametrize("chosen", [[], [7, 12], [*range(24)], [*range(0, 9000, 3)], [999_999, *range(30)]])
+def test_a_selection_of_any_size_goes_through_the_url(chosen):
+    written = latent_url.text(chosen)
+    assert latent_url.numbers(written) == sorted(chosen)
+    assert len(written) < 1700
+
+
+def test_what_is_drawn_is_in_the_url():
+    at = opened(a="own:digits-plane-symmetric", b="own:digits-plane-symmetric", images="true", plane="false")
+    assert sent(at)[0]["start"]["drawn"] == {"images": True, "plane": False, "ellipses": True}
+    assert at.query_params["images"] == "true"
+    assert at.query_params["plane"] == "false"
+    assert "ellipses" not in at.query_params
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -138,8 +153,11 @@ def test_a_selection_in_the_url_is_shown():
         {"sel": "99999999"},
         {"view": "1,2"},
         {"view": "nan,0,1"},
-        {"lasso": "7:1,2"},
-        {"lasso": "0:a"},
+        {"sel": "~"},
+        {"sel": "~????"},
+        {"sel": "~" + "A" * 9000},
+        {"sel": "1,²"},
+        {"images": "perhaps", "plane": "", "ellipses": "0"},
         {"map": "nonsense", "layer": "z9", "codes": "?", "colour": "none", "n": "-3", "show": "x"},
     ],
 )
@@ -147,7 +165,7 @@ def test_nonsense_in_the_url_does_no_harm(query):
     header, _ = sent(opened(**query))
     assert header["start"]["selected"] == []
     assert header["start"]["view"] is None
-    assert header["start"]["lasso"] is None
+    assert header["start"]["drawn"] == {"images": False, "plane": True, "ellipses": True}
 
 
 def test_pairs_that_cannot_be_put_beside_each_other_are_told_and_a_is_shown(root):

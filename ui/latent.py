@@ -65,6 +65,7 @@ class View:
     n: int
     prior: bool
     align: bool
+    waiting: bool = False  # PCA stands in for a UMAP that is being computed
 
 
 class Side:

@@ -24,7 +24,7 @@ class Maps {
     this.observer.observe(this.panes);
     this.sheetCame = () => this.redraw();
     window.addEventListener("symeq-sheet", this.sheetCame);
-    this.escape = (e) => e.key === "Escape" && this.chosen.size && this.hasFocus() && this.select([], null);
+    this.escape = (e) => e.key === "Escape" && this.chosen.size && this.hasFocus() && this.select([]);
     window.addEventListener("keydown", this.escape);
     this.box.decode = (letter, z) => Array.from(this.list.find((p) => p.spec.letter === letter).decode(z));
     this.box.place = (letter, number) => this.place(letter, number);
@@ -44,7 +44,7 @@ class Maps {
       plane: button("plane", "▩ Decoded plane", "What the decoder makes of each place of the plane, computed here in your browser", () => this.flip("plane")),
       ellipses: button("ellipses", "○ Ellipses", "One standard deviation of q(z|x) around each mean", () => this.flip("ellipses")),
       reset: button("reset", "⤢ See all", "The whole map again (or double click)", () => this.look({ x: 0, y: 0, k: 1 })),
-      clear: button("clear", "✕ Clear", "Select nothing (or press Escape)", () => this.select([], null)),
+      clear: button("clear", "✕ Clear", "Select nothing (or press Escape)", () => this.select([])),
     };
     this.count = element("span", "count", this.bar);
   }
@@ -58,6 +58,7 @@ class Maps {
   }
   flip(what) {
     this.on[what] = !this.on[what], this.redraw();
+    this.send("drawn", { ...this.on });
   }
 
   // Data anew: the view, the tools and the selection stay.
@@ -68,7 +69,7 @@ class Maps {
     const before = this.header, kept = before ? [...this.chosen].map((i) => this.numbers[i]) : header.start.selected;
     this.id = header.id, this.header = header, this.numbers = arrays.numbers, this.labels = arrays.labels;
     while (this.list.length > header.panes.length) this.list.pop().box.remove();
-    while (this.list.length < header.panes.length) this.list.push(this.newPane(this.list.length));
+    while (this.list.length < header.panes.length) this.list.push(this.newPane());
     this.where = new Map(Array.from(this.numbers, (n, i) => [n, i]));
     header.panes.forEach((spec, k) => {
       const get = (name) => (spec[name] ? arrays[spec[name]] : null), d = { spec, k: header.k, shape: header.shape };
@@ -81,21 +82,18 @@ class Maps {
       this.list[k].set(d);
     });
     if (!before && header.start.view) [this.view.x, this.view.y, this.view.k] = header.start.view;
-    if (before && before.kind !== header.kind) this.view = { x: 0, y: 0, k: 1 };
+    if (!before) Object.assign(this.on, header.start.drawn);
+    if (before && before.kind !== header.kind) this.look({ x: 0, y: 0, k: 1 });
     this.chosen = new Set(kept.map((n) => this.where.get(n)).filter((i) => i !== undefined));
     this.hover = -1, this.card.hidden = true, this.dark = null;
     this.redraw(true);
-    if (!before && header.start.lasso) {
-      const [k, ...points] = header.start.lasso;
-      if (this.list[k]) this.enclose(this.list[k], points, [k, ...points]);
-    }
     this.box.dataset.ready = header.id;
   }
 
-  newPane(k) {
+  newPane() {
     const pane = new Pane(this.panes), c = pane.over;
     const point = (e) => { const b = c.getBoundingClientRect(); return [e.clientX - b.left, e.clientY - b.top]; };
-    c.addEventListener("pointermove", (e) => this.moved(pane, k, point(e), e));
+    c.addEventListener("pointermove", (e) => this.moved(pane, point(e)));
     c.addEventListener("pointerleave", () => this.drag || this.leave());
     c.addEventListener("pointerdown", (e) => {
       if (e.button) return;
@@ -103,7 +101,7 @@ class Maps {
       const lasso = this.tool === "lasso" || e.shiftKey;
       this.drag = { at: point(e), view: { ...this.view }, far: false, path: lasso ? [point(e)] : null, pane };
     });
-    c.addEventListener("pointerup", (e) => this.released(pane, k, point(e)));
+    c.addEventListener("pointerup", (e) => this.released(pane, point(e)));
     c.addEventListener("pointercancel", () => (this.drag = null));
     c.addEventListener("dblclick", () => this.look({ x: 0, y: 0, k: 1 }));
     c.addEventListener("wheel", (e) => {
@@ -115,7 +113,7 @@ class Maps {
     return pane;
   }
 
-  moved(pane, k, [x, y], e) {
+  moved(pane, [x, y]) {
     const d = this.drag;
     if (d) {
       if (Math.hypot(x - d.at[0], y - d.at[1]) > 4) d.far = true;
@@ -139,28 +137,28 @@ class Maps {
     this.hover = -1, this.pointer = null, this.card.hidden = true, this.marks();
   }
 
-  released(pane, k, [x, y]) {
+  released(pane, [x, y]) {
     const d = this.drag;
     this.drag = null;
     if (!d) return;
     if (d.path && d.far) {
-      const points = thin(d.path).map(([a, b]) => pane.toMap(this.view, a, b).map((v) => +v.toPrecision(4)));
-      this.enclose(pane, points, [k, ...points]);
+      const points = thin(d.path).map(([a, b]) => pane.toMap(this.view, a, b));
+      this.enclose(pane, points);
     } else if (!d.far) {
       const i = pane.nearest(x, y, this.on.images ? 22 : 12);
-      if (i >= 0) this.select([i], null);
+      if (i >= 0) this.select([i]);
     }
     this.redraw();
   }
-  enclose(pane, points, lasso) {
+  enclose(pane, points) {
     const found = [];
     for (let i = 0; i < pane.position.length / 2; i++)
       if (inside(points, pane.position[2 * i], pane.position[2 * i + 1])) found.push(i);
-    this.select(found, found.length ? lasso : null);
+    this.select(found);
   }
-  select(indices, lasso) {
+  select(indices) {
     this.chosen = new Set(indices);
-    this.send("selected", { numbers: indices.map((i) => this.numbers[i]), lasso });
+    this.send("selected", indices.map((i) => this.numbers[i]));
     this.redraw();
   }
 

@@ -87,5 +87,7 @@ def send_sheet(data: bytes) -> None:
 
 
 def maps(data: bytes, changed: Callable[[], None]) -> Any:
-    """The two maps; the result has `selected` {"numbers": [...], "lasso": [...]} and `view` [x, y, zoom]."""
-    return _maps(key="latent maps", data=data, on_selected_change=changed, on_view_change=changed)
+    """The two maps; the result has `selected` (numbers of images), `view` [x, y, zoom] and `drawn` {what: whether}."""
+    return _maps(
+        key="latent maps", data=data, on_selected_change=changed, on_view_change=changed, on_drawn_change=changed
+    )

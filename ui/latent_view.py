@@ -9,10 +9,8 @@ import streamlit as st
 
 from symeq_core.errors import SymeqError
 
-from . import latent, latent_map, pairs, words
+from . import latent, latent_map, latent_url, pairs, words
 from .latent import Side, View
-
-MOST = 24  # selected images that are listed in the URL; of more it holds the lasso
 
 
 def drawn(found: list[Side], view: View) -> tuple[list[Any], Any]:
@@ -69,7 +67,7 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         arrays |= more
     shape = list(a.p["x"].event)
     header = {
-        "kind": f"{view.kind} {a.pair.key} {view.layer}",
+        "kind": f"{'umap' if view.waiting else view.kind} {a.pair.key} {view.layer}",  # another one is seen whole again
         "total": total,
         "noun": f"test images of {words.DATA[a.pair.config().data.name]}",
         "classes": list(names),
@@ -79,7 +77,7 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         "k": panes and arrays["nearA"].shape[1],
         "notes": _notes(found, view, maps),
         "panes": panes,
-        "start": st.session_state["latent start"],
+        "start": latent_url.start(),
     }
     return latent_map.pack(header, arrays)
 
@@ -195,60 +193,6 @@ def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
     if kind == "native":
         return [[0.0, 0.0, max(3.2, 1.05 * float(np.abs(ends).max()))]] * len(ends)
     return [[*((lo + hi) / 2).tolist(), 0.56 * float((hi - lo).max()) or 1.0] for lo, hi in ends]
-
-
-# --- the URL -----------------------------------------------------------------------------------------------------
-
-
-def begin() -> None:
-    """What the maps start from, read from the URL when the page is opened, and left alone while it is open."""
-    if "latent maps" in st.session_state and "latent start" in st.session_state:
-        return
-    q = st.query_params
-    start: dict[str, Any] = {"selected": _numbers(q.get("sel", ""))[:MOST], "view": None, "lasso": None}
-    view = _floats(q.get("view", ""))
-    if len(view) == 3 and 0.5 <= view[2] <= 200:
-        start["view"] = view
-    pane, _, points = q.get("lasso", "").partition(":")
-    corners = _floats(points)
-    if pane in ("0", "1") and 6 <= len(corners) <= 100 and len(corners) % 2 == 0:
-        start["lasso"] = [int(pane), *(corners[i : i + 2] for i in range(0, len(corners), 2))]
-    st.session_state["latent start"] = start
-
-
-def _numbers(text: str) -> list[int]:
-    parts = text[:400].split(",")
-    return [int(t) for t in parts if t.isdecimal() and len(t) < 8] if all(t.isdecimal() for t in parts) else []
-
-
-def _floats(text: str) -> list[float]:
-    try:
-        found = [float(t) for t in text[:1500].split(",")]
-    except ValueError:
-        return []
-    return found if all(map(math.isfinite, found)) else []
-
-
-def heard(result: Any) -> list[int]:
-    """The test images selected now, by number; the URL is made to say so."""
-    start = st.session_state["latent start"]
-    selected = result.get("selected")
-    numbers, lasso = start["selected"], start["lasso"]
-    if isinstance(selected, dict):
-        numbers = [int(i) for i in selected.get("numbers") or []]
-        lasso = selected.get("lasso")
-    _say("sel", ",".join(map(str, numbers)) if 0 < len(numbers) <= MOST and not lasso else "")
-    _say("lasso", f"{lasso[0]}:{','.join(f'{v:g}' for point in lasso[1:] for v in point)}" if lasso else "")
-    view = result.get("view") or start["view"] or [0, 0, 1]
-    _say("view", "" if list(view) == [0, 0, 1] else ",".join(f"{v:g}" for v in view))
-    return numbers
-
-
-def _say(key: str, value: str) -> None:
-    if value and st.query_params.get(key) != value:
-        st.query_params[key] = value
-    elif not value and key in st.query_params:
-        del st.query_params[key]
 
 
 # --- what the maps are worth -------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def ready(found: list[Side], view: View) -> View:
     if not waiting:
         return view
     _progress(waiting)
-    return replace(view, kind="pca")
+    return replace(view, kind="pca", waiting=True)
 
 
 @st.fragment(run_every=SECONDS)
