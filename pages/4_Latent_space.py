@@ -3,7 +3,18 @@
 import streamlit as st
 
 from symeq_core.errors import SymeqError
-from ui import latent, latent_map, latent_panels, latent_url, latent_view, latent_wait, pairs, say
+from ui import (
+    latent,
+    latent_choose,
+    latent_map,
+    latent_numbers,
+    latent_panels,
+    latent_url,
+    latent_view,
+    latent_wait,
+    pairs,
+    say,
+)
 from ui.setup import page, warm
 
 root = page("Latent space")
@@ -21,17 +32,17 @@ def explore(a, b, view):
             latent_url.begin()
             data = latent_view.payload(found, view, maps, fit)
         result = latent_map.maps(data, lambda: None)
-        latent_map.send_sheet(latent.sheet(found[0], view.n))
-        numbers = latent_url.heard(result)
-        latent_view.numbers(found, view, maps, fit)
-        latent_panels.show(found, view, maps, numbers)
+        latent_map.send_sheet(latent.sheet(found[0])[0])
+        selected = latent_url.heard(result)
+        latent_numbers.show(found, view, maps, fit)
+        latent_panels.show(found, view, maps, selected)
     except SymeqError as e:
         say.error(e)
 
 
 try:
     a, b = pairs.choose(root)
-    explore(a, b, latent.choose(a, b))
+    explore(a, b, latent_choose.choose(a, b))
 except SymeqError as e:
     say.error(e)
 warm(root)

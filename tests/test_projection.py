@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from symeq_core import neighbours as near
 from symeq_core import projection
 
 
@@ -71,7 +72,7 @@ def test_landmarks_put_the_other_points_where_they_belong(monkeypatch):
 
 def test_neighbours_are_the_nearest_and_never_oneself():
     z = cloud(1203)
-    index, distance = projection.neighbours(z, 6, with_distance=True)
+    index, distance = near.neighbours(z, 6, with_distance=True)
     d = cdist(z, z)
     np.fill_diagonal(d, np.inf)
     np.testing.assert_array_equal(index, np.argsort(d, 1)[:, :6])
@@ -81,15 +82,15 @@ def test_neighbours_are_the_nearest_and_never_oneself():
 def test_a_space_shares_all_neighbours_with_itself_however_it_is_turned():
     z = cloud(300)
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(7, 7)))[0].astype(np.float32)
-    assert projection.shared_neighbours(z, z, 10) == pytest.approx(1.0)
-    assert projection.shared_neighbours(z, 3 * z @ turn + 5, 10).mean() > 0.999
+    assert near.shared_neighbours(z, z, 10) == pytest.approx(1.0)
+    assert near.shared_neighbours(z, 3 * z @ turn + 5, 10).mean() > 0.999
     codes = np.random.default_rng(2).integers(0, 2, (500, 6)).astype(np.float32)  # 64 codes: mostly ties
-    assert projection.shared_neighbours(codes, codes, 10) == pytest.approx(1.0)
+    assert near.shared_neighbours(codes, codes, 10) == pytest.approx(1.0)
 
 
 def test_unrelated_spaces_share_as_many_as_chance_gives():
     """1,000 independent points: 10 / 999 on average; three standard errors of the mean."""
-    found = projection.shared_neighbours(cloud(1000), cloud(1000, seed=1), 10)
+    found = near.shared_neighbours(cloud(1000), cloud(1000, seed=1), 10)
     assert abs(found.mean() - 10 / 999) < 3 * found.std() / np.sqrt(1000)
 
 
@@ -97,17 +98,17 @@ def test_ties_are_shared_by_hand():
     a = np.array([[0], [1], [1], [5]], np.float32)
     b = np.array([[0], [1], [9], [8]], np.float32)
     # point 0, k = 1: in a the two at distance 1 share the place, in b it is point 1's
-    assert projection.shared_neighbours(a, b, 1)[0] == pytest.approx(0.5)
+    assert near.shared_neighbours(a, b, 1)[0] == pytest.approx(0.5)
 
 
 def test_trustworthiness_and_rank_correlation_know_a_good_map():
     z = cloud(200, 2)
-    assert projection.trustworthiness(z, z) == (pytest.approx(1.0), 200)
+    assert near.trustworthiness(z, z) == (pytest.approx(1.0), 200)
     shuffled = z[np.random.default_rng(0).permutation(200)]
-    assert projection.trustworthiness(z, shuffled)[0] < 0.65
+    assert near.trustworthiness(z, shuffled)[0] < 0.65
     assert projection.faithfulness(z, z) > 0.95
     assert abs(projection.faithfulness(z, shuffled)) < 0.1
-    assert projection.trustworthiness(cloud(1500, 2), cloud(1500, 2))[1] == 1000
+    assert near.trustworthiness(cloud(1500, 2), cloud(1500, 2))[1] == 1000
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -138,11 +139,11 @@ def test_samples_of_one_distribution_mix_and_others_do_not():
     """Half the neighbours within three standard errors; n = 500, seed fixed."""
     g = np.random.default_rng(0)
     a, b = (g.normal(size=(500, 5)).astype(np.float32) for _ in range(2))
-    share, error = projection.mixing(a, b)
+    share, error = near.mixing(a, b)
     assert abs(share - 0.5) < 3 * error
-    assert projection.mixing(a, b + 20)[0] == 0
+    assert near.mixing(a, b + 20)[0] == 0
     codes = g.integers(0, 2, (2, 400, 4)).astype(np.float32)  # 16 codes: all ties
-    share, error = projection.mixing(*codes)
+    share, error = near.mixing(*codes)
     assert abs(share - 0.5) < 3 * error
 
 
@@ -160,10 +161,10 @@ def test_umap_keeps_clusters_together_and_tells_its_progress():
     told = []
     positions = projection.umap(z, tell=lambda what, done: told.append(done))
     assert positions.shape == (120, 2)
-    assert projection.trustworthiness(z, positions)[0] > 0.85
+    assert near.trustworthiness(z, positions)[0] > 0.85
     label = np.repeat([0, 1, 2], 40)
-    near, _ = projection.neighbours(positions, 5)
-    assert (label[near] == label[:, None]).mean() > 0.95
+    closest, _ = near.neighbours(positions, 5)
+    assert (label[closest] == label[:, None]).mean() > 0.95
     assert told == sorted(told)
     assert told[-1] > 0.9
     np.testing.assert_array_equal(positions, projection.umap(z))

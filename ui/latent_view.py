@@ -1,6 +1,5 @@
-"""The two maps: what is sent to the component, what comes back, and the numbers that say what the maps are worth."""
+"""The two maps: where the points are, and what is sent to the component."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import streamlit as st
 
 from symeq_core.errors import SymeqError
 
-from . import latent, latent_map, latent_url, pairs, words
+from . import latent, latent_colour, latent_map, latent_url, pairs, words
 from .latent import Side, View
 
 
@@ -34,7 +33,7 @@ def _placed(_side: Side, key: tuple) -> Any:
     from symeq_core import maps, projection
 
     codes, kind, prior = key[-3:]
-    z, further = _side.z(codes), latent._prior(_side, _side.key) if prior else None
+    z, further = _side.z(codes), latent.prior(_side) if prior else None
     if kind != "umap":
         return {"native": projection.native, "hamming": projection.hamming, "pca": projection.pca}[kind](z, further)
     positions = maps.found(Path(_side.pair.folder), maps.Spec(_side.layer, codes, _side.n))
@@ -48,9 +47,9 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
     """What the component draws."""
     a = found[0]
     _, numbers, classes, names, total = latent.images(a.pair, view.n)
-    sheet = latent._sheet(latent.images(a.pair, view.n)[0], (a.pair.stamp(), view.n))[1]
+    sheet = latent.sheet(a)[1]
     arrays: dict[str, np.ndarray] = {"numbers": numbers.astype(np.int32)}
-    colour, values = _colour(found, view, maps, classes)
+    colour, values = latent_colour.chosen(found, view, maps, classes)
     if classes is not None:
         arrays["labels"] = classes.astype(np.uint16)
     panes: list[dict[str, Any]] = []
@@ -80,47 +79,6 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         "start": latent_url.start(),
     }
     return latent_map.pack(header, arrays)
-
-
-def _colour(found: list[Side], view: View, maps: list[Any], classes: Any) -> tuple[dict[str, Any], list[Any] | None]:
-    """(how points are coloured, the numbers by side or None for labels); what can't be is replaced and told."""
-    name, values = view.colour, None
-    if name == "label" and classes is None:
-        name = "error"
-        st.caption("These images have no labels: coloured by reconstruction error.")
-    if name in ("kept", "moved") and len(found) < 2:
-        name = "error"
-    if name == "label":
-        return {"kind": "label", "title": "Label", "palette": latent_map.LABELS}, None
-    if name == "kept":
-        values = [100 * latent.kept(*found, view.codes)] * 2
-    elif name == "moved":
-        values = [moved(maps)] * 2
-    else:
-        got = [s.figure(name) for s in found]
-        if any(v is None for v in got):
-            st.caption(f"{latent.COLOURS[name]} is not defined where the prior has no density: coloured by error.")
-            name, got = "error", [s.figure("error") for s in found]
-        values = [v for v in got if v is not None]
-    everything = np.concatenate(values)
-    lo, hi = (0.0, 100.0) if name == "kept" else map(float, np.percentile(everything, [2, 98]))
-    shared = name in ("kept", "moved")
-    title = latent.COLOURS[name]
-    return {
-        "kind": "value",
-        "title": title,
-        "unit": latent.UNITS.get(name, "nats"),
-        "lo": lo,
-        "hi": hi,
-        "shared": shared,
-    }, values
-
-
-def moved(maps: list[Any]) -> np.ndarray:
-    """How far each image's two points are apart [n], in root mean square radii of A's map."""
-    a, b = maps[0].positions, maps[1].positions
-    radius = math.sqrt(((a - a.mean(0)) ** 2).sum(1).mean()) or 1.0
-    return np.linalg.norm(a - b, axis=1) / radius
 
 
 def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -193,69 +151,3 @@ def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
     if kind == "native":
         return [[0.0, 0.0, max(3.2, 1.05 * float(np.abs(ends).max()))]] * len(ends)
     return [[*((lo + hi) / 2).tolist(), 0.56 * float((hi - lo).max()) or 1.0] for lo, hi in ends]
-
-
-# --- what the maps are worth -------------------------------------------------------------------------------------
-
-
-@st.cache_data(max_entries=24, show_spinner=False)
-def _quality(_side: Side, _m: Any, key: tuple) -> tuple[float, int, float]:
-    from symeq_core.projection import faithfulness, trustworthiness
-
-    z = _side.z(key[-2])
-    return *trustworthiness(z, _m.positions), faithfulness(z, _m.positions)
-
-
-@st.cache_data(max_entries=24, show_spinner=False)
-def _mixing(_side: Side, key: tuple) -> tuple[float, float, int]:
-    from symeq_core.projection import mixing
-
-    z, prior = _side.codes.sample[: latent.PRIOR], latent._prior(_side, key)
-    return *mixing(z, prior, K_MIX), min(len(z), len(prior))
-
-
-K_MIX = 10
-
-
-def numbers(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
-    """Figures of the spaces and of the maps, each with its n and what chance would give."""
-    columns = [c.container(gap="xxsmall") for c in st.columns(4 if len(found) > 1 else 1)]
-    n = len(found[0].z(view.codes))
-    if len(found) > 1:
-        values = latent.kept(*found, view.codes)
-        error = values.std() / math.sqrt(n)
-        columns[0].metric(
-            "Neighbours shared",
-            f"{values.mean():.1%} ± {error:.1%}",
-            help=f"Of an image's {latent.K} nearest images in A's latent space, how many are among its {latent.K} "
-            f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100 %, "
-            f"unrelated spaces {min(1, latent.K / max(1, n - 1)):.1%}. Measured in the spaces, not on the maps.",
-        )
-        columns[0].caption(f"k = {latent.K}, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
-        apart = moved(maps)
-        columns[1].metric(
-            "Median distance A–B",
-            f"{np.median(apart):.2f} radii",
-            help="Median distance of an image's two points, in root mean square radii of A's map"
-            + (f"; after the fit {fit.disparity:.0%} of A's squared spread is left." if fit else ", unfitted."),
-        )
-        left = f"fit leaves {fit.disparity:.0%} of the spread" if fit else "B not fitted to A"
-        columns[1].caption(f"n = {n:,}, {left}")
-    for side, m, column in zip(found, maps, columns[-len(found) :], strict=True):
-        trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
-        share, error, count = _mixing(side, side.key)
-        kind = "Hamming" if side.discrete else "city-block"
-        column.metric(
-            f"Prior among {side.letter}",
-            f"{share:.1%} ± {error:.1%}",
-            help=f"Of the {K_MIX} nearest neighbours of an encoding of a test image (one draw), how many are codes "
-            f"drawn from the prior rather than other encodings; {count:,} of each, mean ± standard error. 50 %: "
-            "encodings and prior can't be told apart this way. Less: encodings keep to themselves, and the prior draws "
-            "codes unlike any encoding.",
-        )
-        column.caption(
-            f"50 % if alike, n = {count:,} · map: trustworthiness {trust:.2f} (n = {of:,}), "
-            f"rank correlation with {kind} distance {rank:.2f}",
-            help="Trustworthiness: how far near neighbours on the map (15) are near in the latent space, 1 at best. "
-            "Rank correlation (Spearman): of distances on the map and between codes, over 5,000 random pairs.",
-        )

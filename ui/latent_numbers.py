@@ -1,0 +1,74 @@
+"""How alike the two spaces are, how well encodings fit the prior, and how far the maps can be trusted."""
+
+import math
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from . import latent
+from .latent import Side, View
+from .latent_colour import moved
+
+K_MIX = 10  # nearest codes looked at for random ones
+
+
+@st.cache_data(max_entries=24, show_spinner=False)
+def _quality(_side: Side, _m: Any, key: tuple) -> tuple[float, int, float]:
+    from symeq_core.neighbours import trustworthiness
+    from symeq_core.projection import faithfulness
+
+    z = _side.z(key[-2])
+    return *trustworthiness(z, _m.positions), faithfulness(z, _m.positions)
+
+
+@st.cache_data(max_entries=24, show_spinner=False)
+def _mixing(_side: Side, key: tuple) -> tuple[float, float, int]:
+    from symeq_core.neighbours import mixing
+
+    z, prior = _side.codes.sample[: latent.PRIOR], latent.prior(_side)
+    return *mixing(z, prior, K_MIX), min(len(z), len(prior))
+
+
+def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
+    """Figures of the spaces and of the maps, each with its n and what chance would give."""
+    columns = [c.container(gap="xxsmall") for c in st.columns(4 if len(found) > 1 else 1)]
+    n = len(found[0].z(view.codes))
+    if len(found) > 1:
+        values = latent.kept(*found, view.codes)
+        error = values.std() / math.sqrt(n)
+        columns[0].metric(
+            "Neighbours shared",
+            f"{values.mean():.1%} ± {error:.1%}",
+            help=f"Of an image's {latent.K} nearest images in A's latent space, how many are among its {latent.K} "
+            f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100 %, "
+            f"unrelated spaces {min(1, latent.K / max(1, n - 1)):.1%}. Measured in the spaces, not on the maps.",
+        )
+        columns[0].caption(f"k = {latent.K}, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
+        apart = moved(maps)
+        columns[1].metric(
+            "Median distance A–B",
+            f"{np.median(apart):.2f} radii",
+            help="Median distance of an image's two points, in root mean square radii of A's map"
+            + (f"; after the fit {fit.disparity:.0%} of A's squared spread is left." if fit else ", unfitted."),
+        )
+        left = f"fit leaves {fit.disparity:.0%} of the spread" if fit else "B not fitted to A"
+        columns[1].caption(f"n = {n:,}, {left}")
+    for side, m, column in zip(found, maps, columns[-len(found) :], strict=True):
+        trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
+        share, error, count = _mixing(side, side.key)
+        kind = "Hamming" if side.discrete else "city-block"
+        column.metric(
+            f"Prior among {side.letter}",
+            f"{share:.1%} ± {error:.1%}",
+            help=f"Of the {K_MIX} nearest neighbours of an encoding of a test image (one draw), how many are codes "
+            f"drawn from the prior rather than other encodings; {count:,} of each, mean ± standard error. 50 %: "
+            "encodings and prior can't be told apart this way. Less: encodings keep to themselves, and the prior draws "
+            "codes unlike any encoding.",
+        )
+        column.caption(
+            f"50 % if alike, n = {count:,} · map: trustworthiness {trust:.2f} (n = {of:,}), "
+            f"rank correlation with {kind} distance {rank:.2f}",
+            help="Trustworthiness: how far near neighbours on the map (15) are near in the latent space, 1 at best. "
+            "Rank correlation (Spearman): of distances on the map and between codes, over 5,000 random pairs.",
+        )
