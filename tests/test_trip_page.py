@@ -110,7 +110,7 @@ def stored(pairs, start="test", chains=None):
 
 
 def test_numbers_that_are_known_are_a_sentence_curves_and_matrices(monkeypatch):
-    monkeypatch.setattr("symeq_core.gallery.Pair.metrics", lambda self: None)
+    monkeypatch.setattr("symeq_core.tripstore._beside", lambda pair, start: None)
     stored(PAIRS.values())
     at = opened(PAGE, **PAIRS)
     shown = texts(at)
@@ -122,6 +122,7 @@ def test_numbers_that_are_known_are_a_sentence_curves_and_matrices(monkeypatch):
 
 
 def test_numbers_of_noise_say_why_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr("symeq_core.tripstore._beside", lambda pair, start: None)
     stored(PAIRS.values(), "noise")
     at = opened(PAGE, **PAIRS, start="Noise")
     assert "pixel noise is of no class" in texts(at)
@@ -129,7 +130,7 @@ def test_numbers_of_noise_say_why_nothing_is_kept(monkeypatch):
 
 
 def test_numbers_that_are_missing_are_computed_at_a_press(monkeypatch):
-    monkeypatch.setattr("symeq_core.gallery.Pair.metrics", lambda self: None)
+    monkeypatch.setattr("symeq_core.tripstore._beside", lambda pair, start: None)
     started = []
     monkeypatch.setattr(Entry, "launch", lambda self, arguments: started.append(arguments))
     at = opened(PAGE, **PAIRS, start="Random codes")
