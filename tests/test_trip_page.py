@@ -72,6 +72,12 @@ def test_nonsense_in_the_url_does_no_harm(query):
     assert given(opened(PAGE, **PAIRS, **query), "film")
 
 
+def test_pairs_of_different_data_are_not_summed_up_as_if_comparable():
+    at = opened(PAGE, a=PAIRS["a"], b="mnist-reverse-elbo")
+    assert [w.value.partition(":")[0] for w in at.warning] == ["A knows Digits 8×8, B MNIST"]
+    assert "times as far" not in texts(at)
+
+
 def test_a_drawing_in_the_url_is_shown_as_the_model_sees_it_and_starts_the_chains():
     at = opened(PAGE, **PAIRS, start="Drawing", ink=THREE)
     pad = given(at, "pad")

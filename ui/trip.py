@@ -121,7 +121,6 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
     """The films of A and B, with the distances in `known`; a pair that can't be shown is told in one sentence."""
     if start.kind == "draw" and not start.code:
         return
-    _tell_apart(both)
     reels: list[film.Reel] = []
     shown: list[Pair] = []
     names: list[dict[str, Any]] = []
@@ -137,20 +136,6 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
             say.error(f"{letter}: {e}")
     if reels:
         film.show(reels, names, _identity(start, shown))
-
-
-def _tell_apart(both: Sequence[Pair]) -> None:
-    """A and B of different data start from different images: then their chains are no comparison of learners."""
-    try:
-        knows = [words.DATA[p.config().data.name] for p in both]
-    except SymeqError:
-        return  # told where its film would be
-    if len(set(knows)) > 1:
-        st.warning(
-            f"A knows {knows[0]}, B {knows[1]}: each chain starts from images of its own data, and their figures are "
-            "measured in different features. Choose pairs of the same data to compare them.",
-            icon=":material/warning:",
-        )
 
 
 def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:

@@ -74,8 +74,11 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
         .encode(y=y, tooltip=tooltip)
         .add_params(alt.selection_interval(name="zoom", bind="scales")),
     ]
-    last = base.transform_filter(alt.datum.k == max(r["k"] for r in rows))
-    parts.append(last.mark_text(align="left", dx=7, fontWeight="bold", fontSize=13).encode(y=y, text="pair:N"))
+    end = [r for r in rows if r["k"] == max(r["k"] for r in rows)]
+    for place, r in enumerate(sorted(end, key=lambda r: -r["value"])):  # the upper letter up, the lower one down
+        last = base.transform_filter((alt.datum.k == r["k"]) & (alt.datum.pair == r["pair"]))
+        letter = last.mark_text(align="left", dx=7, dy=10 * place - 5, fontWeight="bold", fontSize=13)
+        parts.append(letter.encode(y=y, text="pair:N"))
     if levels:
         level = alt.Chart(pd.DataFrame(levels)).encode(x=x, color=colour, y=alt.Y("value:Q", title=None))
         parts.insert(0, level.mark_line(strokeDash=[3, 3], strokeWidth=1.5, opacity=0.8))

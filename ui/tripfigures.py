@@ -35,8 +35,16 @@ def found(both: Sequence[Pair], start: str) -> Found:
     return known
 
 
-def sentence(known: Found) -> None:
-    """The sum of it, from the numbers."""
+def sentence(both: Sequence[Pair], known: Found) -> None:
+    """The sum of it, from the numbers; of pairs of different data, that they can't be compared."""
+    data = [words.DATA[s.config().data.name] for k, s in zip(pairs.LETTERS, both, strict=False) if k in known]
+    if len(set(data)) > 1:
+        st.warning(
+            f"A knows {data[0]}, B {data[1]}: each chain starts from images of its own data, and their figures are "
+            "measured in different features. Choose pairs of the same data to compare them.",
+            icon=":material/warning:",
+        )
+        return
     found = verdict.summary(known.get("A"), known.get("B"))
     first, bracket, rest = found.distance.partition(" (")
     if first:
@@ -55,7 +63,7 @@ WANTED = (
 @say.told
 def show(both: Sequence[Pair], start: str, known: Found) -> None:
     """Curves and matrices of what is known, and the way to what isn't."""
-    st.markdown(f"#### What {FROM[start]} become, over many chains")
+    st.markdown(f"#### What becomes of {FROM[start]}, over many chains")
     missing = [(k, p) for k, p in zip(pairs.LETTERS, both, strict=False) if k not in known]
     if missing:
         _measure(missing, start)
