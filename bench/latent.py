@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--n", type=int, help="images, where there is a choice")
     o = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f}")
-    query = f"a={o.a}&b={o.b}&map=PCA" + (f"&n={o.n:,}+of+10,000" if o.n else "")
+    query = f"a={o.a}&b={o.b}&map=PCA" + (f"&n={o.n:,}" if o.n else "")
     with tempfile.TemporaryDirectory() as runs, sync_playwright() as p:
         server, address = serve(os.environ.get("SYMEQ_RUNS") or Path(runs))
         browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())

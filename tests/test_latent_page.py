@@ -168,6 +168,27 @@ def test_nonsense_in_the_url_does_no_harm(query):
     assert header["start"]["drawn"] == {"images": False, "plane": True, "ellipses": True}
 
 
+def test_what_a_link_asks_for_in_vain_is_told(root):
+    ladder = {"a": "own:digits-ladder-symmetric", "b": "own:digits-ladder-symmetric"}
+    at = opened(**ladder, layer="zzz", map="foo", colour="<b>", n="-3", prior="perhaps", show="nothing", codes="Mean")
+    told = [w.value for w in at.warning]
+    assert len(told) == 6
+    for name, value in (
+        ("Layer", "zzz"),
+        ("Map", "foo"),
+        ("Images", "-3"),
+        ("Prior", "perhaps"),
+        ("Beneath", "nothing"),
+    ):
+        assert any(t.startswith(name) and f"'{value}'" in t for t in told), (name, told)
+    assert "Layer: the link asks for 'zzz', which is not there; shown instead: z0. To choose from: z0, z1." in told
+    assert not any("<b>" in t.replace("\\<", "") for t in told)
+    assert not any(k in at.query_params for k in ("layer", "map", "colour", "prior", "n"))
+    at.run()
+    assert not at.warning
+    assert not opened(**ladder, layer="z1", map="PCA", colour="Rate", prior="true", align="False").warning
+
+
 def test_pairs_that_cannot_be_put_beside_each_other_are_told_and_a_is_shown(root):
     config = complete(override(preset("digits-flat-symmetric"), {"model.hidden": [8], "data.binarize": 0.2}))
     save_pair(root / "other", *build(config.model), config)

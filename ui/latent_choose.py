@@ -1,12 +1,14 @@
 """What can be chosen on the latent space page, all of it in the URL."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from symeq_core.gallery import Pair
 
 from . import latent, pairs
+from .choice import SWITCH, segments, told_unknown
 from .latent import Side, View
 from .latent_colour import COLOURS
 
@@ -32,51 +34,64 @@ HELP = {
 
 
 def choose(a: Pair, b: Pair) -> View:
-    """The controls, all in the URL."""
+    """The controls, all in the URL; what a link asks for in vain is told above them."""
+    notes = st.container()
     p = pairs.loaded(a)[0]
-    names = latent.layers(p)
+    layers = {k: k for k in latent.layers(p)}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        layer = names[0]
-        if len(names) > 1:
-            layer = _segments("Layer", {k: k for k in names}, names[0], "layer")
+        layer = _segments(notes, "Layer", layers, next(iter(layers)), "layer")
         side = Side(a, "A", layer, 0)
-        codes = _segments("Codes", CODES, "mean", "codes")
-        total = len(pairs.test_images(a)[0])
-        n = _images(total)
+        codes = _segments(notes, "Codes", CODES, "mean", "codes")
+        n = _images(notes, len(pairs.test_images(a)[0]))
         kinds, default = _kinds(side, b, codes, n)
-        kind = _segments("Map", {k: KINDS[k] for k in kinds}, default, "map")
-        colour = st.selectbox(
-            "Colour", list(COLOURS), format_func=COLOURS.__getitem__, key="colour", help=HELP["colour"],
-            bind="query-params", width=190,
-        )  # fmt: skip
-        prior = st.toggle("Prior", key="prior", help=HELP["prior"], bind="query-params")
-        if kind == "native":
-            align = st.toggle("Turn B onto A", key="turn", help=HELP["turn"], bind="query-params")
-        else:
-            align = st.toggle("Fit B to A", True, key="align", help=HELP["align"], bind="query-params")
+        kind = _segments(notes, "Map", {k: KINDS[k] for k in kinds}, default, "map")
+        colour = _box(notes, "Colour", COLOURS, "label", "colour", 190)
+        prior = _toggle(notes, "Prior", False, "prior")
+        native = kind == "native"
+        align = _toggle(notes, "Turn B onto A" if native else "Fit B to A", not native, "turn" if native else "align")
     return View(layer, codes, kind, colour, n, prior, align)
 
 
-def _segments(label: str, options: dict[str, str], default: str, key: str) -> str:
-    return st.segmented_control(
-        label, list(options), format_func=options.__getitem__, default=default, required=True, key=key,
-        help=HELP[key], bind="query-params",
-    )  # fmt: skip
+def _segments(notes: Any, label: str, options: dict[str, str], default: str, key: str) -> str:
+    with notes:
+        told_unknown(label, key, options.values(), options[default])
+    return segments(label, options, key, default=default, help=HELP[key]) if len(options) > 1 else default
 
 
-def _images(total: int) -> int:
+def _box(notes: Any, label: str, options: dict[Any, str], default: Any, key: str, width: int) -> Any:
+    with notes:
+        told_unknown(label, key, options.values(), options[default])
+    return st.selectbox(
+        label,
+        list(options),
+        list(options).index(default),
+        format_func=options.__getitem__,
+        key=key,
+        help=HELP[key],
+        bind="query-params",
+        width=width,
+    )
+
+
+def _toggle(notes: Any, label: str, default: bool, key: str) -> bool:
+    with notes:
+        told_unknown(label, key, SWITCH, str(default).lower())
+    return st.toggle(label, default, key=key, help=HELP[key], bind="query-params")
+
+
+def _images(notes: Any, total: int) -> int:
+    """How many; where all are shown anyway, there is nothing to choose."""
     from symeq_core.maps import POINTS
 
-    options = [k for k in (1000, 2000, POINTS, 10_000) if k < total] or []
-    options += [total] if total <= 10_000 else []
-    if len(options) == 1:
-        return POINTS
-    usual = max(k for k in options if k <= POINTS)
-    n = st.selectbox(
-        "Images", options, options.index(usual), format_func=lambda k: f"{k:,} of {total:,}", key="n", help=HELP["n"],
-        bind="query-params", width=150,
-    )  # fmt: skip
-    return POINTS if n == usual else n
+    counts = [k for k in (1000, 2000, POINTS, 10_000) if k < total] + ([total] if total <= 10_000 else [])
+    usual = max((k for k in counts if k <= POINTS), default=total)
+    options = {k: f"{k:,}" for k in counts}
+    if len(options) > 1:
+        n = _box(notes, f"Images of {total:,}", options, usual, "n", 150)
+        return POINTS if n == usual else n
+    with notes:
+        told_unknown("Images", "n", options.values(), f"all {total:,} test images")
+    return POINTS
 
 
 def _kinds(side: Side, b: Pair, codes: str, n: int) -> tuple[list[str], str]:

@@ -10,6 +10,7 @@ import streamlit as st
 from PIL import Image
 
 from . import latent, pairs
+from .choice import segments, told_unknown
 from .latent import Side, View
 from .latent_colour import moved
 from .latent_units import what_units_know
@@ -22,6 +23,7 @@ PANELS = {
     "flips": "Flip a unit",
     "units": "What each unit knows",
 }
+BY = {"neighbours": "Fewest neighbours shared", "map": "Furthest apart on the maps"}
 FIT = 'style="width:100%;height:auto;max-width:46px"'
 STYLE = """<style>
 .lt {border-collapse: collapse; font-size: .85rem}
@@ -47,11 +49,9 @@ def picture(x: Any, side: int, attributes: str = "") -> str:
 
 def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> None:
     """The panel chosen."""
-    options = [k for k in PANELS if k != "moved" or len(found) > 1]
-    panel = st.segmented_control(
-        "Beneath the maps", options, format_func=PANELS.__getitem__, default="selected", required=True, key="show",
-        bind="query-params", label_visibility="collapsed",
-    )  # fmt: skip
+    options = {k: name for k, name in PANELS.items() if k != "moved" or len(found) > 1}
+    told_unknown("Beneath the maps", "show", options.values(), PANELS["selected"])
+    panel = segments("Beneath the maps", options, "show", hidden=True)
     places = {int(k): i for i, k in enumerate(latent.images(found[0].pair, view.n)[1])}
     chosen = [places[k] for k in numbers if k in places]
     {"selected": selected, "moved": what_moved, "flips": flip, "units": what_units_know}[panel](
@@ -115,10 +115,8 @@ def _drawn(side: Side, rows: list[int]) -> dict[str, Any]:
 
 def what_moved(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
     """The images whose neighbourhoods have least in common, or whose points are furthest apart."""
-    by = st.segmented_control(
-        "By", ["neighbours", "map"], default="neighbours", required=True, key="by", bind="query-params",
-        format_func={"neighbours": "Fewest neighbours shared", "map": "Furthest apart on the maps"}.__getitem__,
-    )  # fmt: skip
+    told_unknown("Order", "by", BY.values(), BY["neighbours"])
+    by = segments("Order", BY, "by")
     kept, apart = latent.kept(*found, view.codes), moved(maps)
     order = np.lexsort((-apart, kept)) if by == "neighbours" else np.argsort(-apart, kind="stable")
     rows = order[:ROWS].tolist()
