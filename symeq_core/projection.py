@@ -18,6 +18,7 @@ Tell = Callable[[str, float], object]  # (what is being done, fraction done)
 LANDMARKS = 800  # of the classical scaling; with as many points or fewer it is exact
 NEIGHBOURS = 15  # of UMAP
 EPOCHS = 200
+NEAREST = 5  # points that a further point is placed among
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _silent() -> contextlib.ExitStack:
     return stack
 
 
-def among(z: Array, positions: Array, further: Array, k: int = 5) -> Array:
+def among(z: Array, positions: Array, further: Array, k: int = NEAREST) -> Array:
     """Where further points belong on a map without a formula: the mean position of their k nearest points of it."""
     if not len(further):
         return _none()

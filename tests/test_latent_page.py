@@ -70,7 +70,10 @@ def test_two_maps_of_the_same_images_are_sent():
     assert header["colour"]["kind"] == "label"
 
 
-@pytest.mark.parametrize("colour", ["Reconstruction error", "−ELBO", "−log p(x|z)", "Rate"])
+COSTS = ["Total cost (−ELBO)", "Cost of pixels (−log p(x|z))", "Cost of code (rate)"]
+
+
+@pytest.mark.parametrize("colour", ["Reconstruction error", *COSTS])
 def test_points_are_coloured_by_the_figure_chosen(colour):
     header, arrays = sent(opened(colour=colour))
     assert header["colour"]["title"] == colour
@@ -83,7 +86,7 @@ def test_numbers_of_a_pair_beside_itself_are_those_of_identity():
     at = opened(b="own:digits-flat-symmetric", colour="Neighbours shared by A and B", map="PCA")
     metrics = {m.label: m.value for m in at.metric}
     assert metrics["Neighbours shared"].startswith("100.0%")
-    assert metrics["Median distance A–B"] == "0.00 radii"
+    assert metrics["Median distance A to B"] == "0.00 radii"
     np.testing.assert_allclose(sent(at)[1]["valueA"], 100, rtol=1e-5)
 
 
@@ -177,7 +180,7 @@ def test_what_a_link_asks_for_in_vain_is_told(root):
         ("Layer", "zzz"),
         ("Map", "foo"),
         ("Images", "-3"),
-        ("Prior", "perhaps"),
+        ("Random codes", "perhaps"),
         ("Beneath", "nothing"),
     ):
         assert any(t.startswith(name) and f"'{value}'" in t for t in told), (name, told)
@@ -186,7 +189,7 @@ def test_what_a_link_asks_for_in_vain_is_told(root):
     assert not any(k in at.query_params for k in ("layer", "map", "colour", "prior", "n"))
     at.run()
     assert not at.warning
-    assert not opened(**ladder, layer="z1", map="PCA", colour="Rate", prior="true", align="False").warning
+    assert not opened(**ladder, layer="z1", map="PCA", colour=COSTS[2], prior="true", align="False").warning
 
 
 def test_pairs_that_cannot_be_put_beside_each_other_are_told_and_a_is_shown(root):
@@ -220,7 +223,9 @@ def test_a_umap_that_is_there_is_shown_at_once(root, monkeypatch):
     monkeypatch.setattr(maps, "compute", lambda *args, **more: positions)
     for name in ("digits-flat-symmetric", "digits-flat-elbo"):
         maps.project(root / name, maps.Spec("z0"))
-    at = opened(map="UMAP", align="false")
+    at = opened(map="UMAP", align="false", prior="true")
+    assert "mean place of its 5 nearest encodings" in sent(at)[0]["notes"][0]
+    assert "mean place" not in sent(opened(map="PCA", prior="true"))[0]["notes"][0]
     np.testing.assert_array_equal(sent(at)[1]["positionA"].reshape(-1, 2), positions)
     assert "UMAP" in sent(at)[0]["panes"][0]["facts"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from symeq_core.gallery import Pair
+from symeq_core.projection import NEAREST
 
 from . import latent, pairs
 from .choice import SWITCH, segments, told_unknown
@@ -21,12 +22,15 @@ HELP = {
     "map": "The plane: a two-dimensional code as it is. Hamming: classical scaling of the number of "
     "bits that differ (of means: the sum of the differences of their probabilities). PCA: the two directions of "
     "largest variance. UMAP: keeps near neighbours near, distances far apart mean little; computed once.",
-    "colour": "Reconstruction error: sum over pixels of |x − E[x|z]|, one draw of z. −ELBO = −log p(x|z) + rate, in "
-    "nats, one draw; the rate is what the code costs. Neighbours shared: how many of an image's 10 nearest in A's "
-    "space are so in B's too. Distance: how far its two points are apart on the maps.",
+    "colour": "Reconstruction error: sum over pixels of |x − E[x|z]|, one draw of z. Costs are in nats, of one draw of "
+    "z. Total cost: −ELBO, on average at least −log p(x). Cost of pixels: −log p(x|z), what the image costs once its "
+    "code is known. Cost of code: the rest (rate), how far the encoder departs from the prior for this image. "
+    "Neighbours shared: how many of an image's 10 nearest in A's space are so in B's too. Distance: how far its two "
+    "points are apart on the maps.",
     "n": "How many test images are drawn: a fixed random choice, fewer being part of more.",
-    "prior": f"{latent.PRIOR:,} codes drawn from the prior, placed on the same map. Encodings of the data should cover "
-    "them and no more: then decoding a random code is like decoding the code of an image.",
+    "prior": f"{latent.PRIOR:,} codes drawn from the prior, as crosses on the same map. Encodings of the data should "
+    "cover them and no more: then decoding a random code is like decoding the code of an image. UMAP can't place new "
+    f"points: there, each lies at the mean place of the {NEAREST} encodings nearest to it.",
     "align": "Maps have no natural orientation. This fits B's to A's by the rotation or reflection, shift and size "
     "that bring each image's two points closest (Procrustes), so that the two can be compared at all.",
     "turn": "Rotate or reflect B's plane so that each image's two points are closest (Procrustes, no change of size).",
@@ -46,7 +50,7 @@ def choose(a: Pair, b: Pair) -> View:
         kinds, default = _kinds(side, b, codes, n)
         kind = _segments(notes, "Map", {k: KINDS[k] for k in kinds}, default, "map")
         colour = _box(notes, "Colour", COLOURS, "label", "colour", 190)
-        prior = _toggle(notes, "Prior", False, "prior")
+        prior = _toggle(notes, "Random codes", False, "prior")
         native = kind == "native"
         align = _toggle(notes, "Turn B onto A" if native else "Fit B to A", not native, "turn" if native else "align")
     return View(layer, codes, kind, colour, n, prior, align)

@@ -12,9 +12,9 @@ from .latent import Side, View
 COLOURS = {
     "label": "Label",
     "error": "Reconstruction error",
-    "-ELBO": "−ELBO",
-    "distortion": "−log p(x|z)",
-    "rate": "Rate",
+    "-ELBO": "Total cost (−ELBO)",
+    "distortion": "Cost of pixels (−log p(x|z))",
+    "rate": "Cost of code (rate)",
     "kept": "Neighbours shared by A and B",
     "moved": "Distance between A and B",
 }

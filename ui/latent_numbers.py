@@ -44,31 +44,33 @@ def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
             f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100 %, "
             f"unrelated spaces {min(1, latent.K / max(1, n - 1)):.1%}. Measured in the spaces, not on the maps.",
         )
-        columns[0].caption(f"k = {latent.K}, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
+        columns[0].caption(f"of the {latent.K} nearest, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
         apart = moved(maps)
         columns[1].metric(
-            "Median distance A–B",
+            "Median distance A to B",
             f"{np.median(apart):.2f} radii",
-            help="Median distance of an image's two points, in root mean square radii of A's map"
-            + (f"; after the fit {fit.disparity:.0%} of A's squared spread is left." if fit else ", unfitted."),
+            help="How far an image's two points are apart, the median over the images. One radius is the root mean "
+            "square distance of A's points from their centre"
+            + (f". After B was fitted to A, {fit.disparity:.0%} of A's squared spread is left." if fit else "."),
         )
-        left = f"fit leaves {fit.disparity:.0%} of the spread" if fit else "B not fitted to A"
-        columns[1].caption(f"n = {n:,}, {left}")
+        columns[1].caption(f"of A's map, n = {n:,}, B {'fitted' if fit else 'not fitted'} to A")
     for side, m, column in zip(found, maps, columns[-len(found) :], strict=True):
-        trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
         share, error, count = _mixing(side, side.key)
-        kind = "Hamming" if side.discrete else "city-block"
         column.metric(
-            f"Prior among {side.letter}",
+            f"Random codes near {side.letter}'s",
             f"{share:.1%} ± {error:.1%}",
-            help=f"Of the {K_MIX} nearest neighbours of an encoding of a test image (one draw), how many are codes "
-            f"drawn from the prior rather than other encodings; {count:,} of each, mean ± standard error. 50 %: "
-            "encodings and prior can't be told apart this way. Less: encodings keep to themselves, and the prior draws "
-            "codes unlike any encoding.",
+            help=f"Of the {K_MIX} codes nearest to the code of a test image (one draw), how many were drawn from the "
+            f"prior and are not those of other images; {count:,} of each, mean ± standard error. 50 %: random codes "
+            "and those of images can't be told apart this way. Less: images keep to themselves, and a random code is "
+            "unlike that of any image.",
         )
+        column.caption(f"50 % if they are alike, n = {count:,}")
+        if view.kind == "native":  # the codes themselves: nothing was lost on the way to a map
+            continue
+        trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
         column.caption(
-            f"50 % if alike, n = {count:,} · map: trustworthiness {trust:.2f} (n = {of:,}), "
-            f"rank correlation with {kind} distance {rank:.2f}",
-            help="Trustworthiness: how far near neighbours on the map (15) are near in the latent space, 1 at best. "
-            "Rank correlation (Spearman): of distances on the map and between codes, over 5,000 random pairs.",
+            f"Trust in this map, 1 at best: near points {trust:.2f}, distances {rank:.2f}",
+            help="Near points: how far the 15 nearest on the map are near in the latent space (trustworthiness, over "
+            f"{of:,} images). Distances: rank correlation (Spearman) of distances on the map with "
+            f"{'Hamming' if side.discrete else 'city-block'} distances of codes, over 5,000 random pairs.",
         )

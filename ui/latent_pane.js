@@ -78,6 +78,7 @@ class Pane {
     if (this.decode && look.plane) this.drawPlane(g, view, look);
     if (this.spec.prior) this.drawRings(g, view, look);
     if (this.sd && look.ellipses) this.drawEllipses(g, view, look);
+    if (this.further) this.drawFurther(g, view, look);
   }
 
   // The decoded plane: one tile for each place of a lattice whose pitch is a power of two.
@@ -175,7 +176,6 @@ class Pane {
     g.putImageData(this.image, 0, 0);
     g.setTransform(this.r, 0, 0, this.r, 0, 0);
     if (look.images) this.drawThumbnails(g, look, chosen);
-    if (this.further) this.drawFurther(g, view, look);
     return seen;
   }
 

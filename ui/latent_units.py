@@ -67,8 +67,9 @@ def _discrete(side: Side, t: pd.DataFrame, top: float) -> None:
         layers.append(base.mark_tick(color="#e0457b", thickness=3).encode(y=alt.Y("label:Q", scale=scale)))
     st.altair_chart(alt.layer(*layers).properties(height=170), key=f"information {side.letter}")
     st.caption(
-        "Bars: I(z_j; x), with the image, at most ln 2 = 0.69 for a bit."
-        + (" Pink: I(z_j; label), with the class." if "label" in t else "")
+        "Bars: what a unit tells about the image, I(z_j; x), at most ln 2 = 0.69 nats for a bit."
+        + (" Pink: what it tells about the class, I(z_j; label)." if "label" in t else ""),
+        help="Mutual information: by how many nats the image, or its class, narrows down what the unit will be.",
     )
     if not bits:
         return
@@ -79,9 +80,11 @@ def _discrete(side: Side, t: pd.DataFrame, top: float) -> None:
     st.altair_chart(alt.layer(prior, rule, dot).properties(height=170), key=f"match {side.letter}")
     worst = t.loc[t["kl"].idxmax()]
     st.caption(
-        f"Dots: P(z_j = 1) over the encodings (aggregated posterior), ± 2 s.e.; grey: under the prior. Furthest apart: "
+        f"Dots: how often a unit is 1 over the encodings, ± 2 s.e.; grey: among random codes (prior). Furthest apart: "
         f"{side.layer}[{int(worst['unit'])}], {worst['posterior']:.2f} against {worst['prior']:.2f}, "
-        f"KL = {worst['kl']:.3f} nats."
+        f"KL = {worst['kl']:.3f} nats.",
+        help="The encodings of all images together, as one distribution of codes, are called the aggregated posterior. "
+        "KL: its divergence from the prior, 0 where both agree.",
     )
 
 
