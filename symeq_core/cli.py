@@ -345,7 +345,7 @@ def _chain_table(found: dict[str, Any]) -> None:
         cells = [found[g]["value"][i] if found[g]["value"] else None for g in ("retention", "frechet")]
         rows.append((f"{k:,}", *("" if v is None else f"{v:.3f}" for v in cells)))
     print(f"{found['n']:,} chains, start: {found['start']}, seed {found['seed']}")
-    _table(("k", "retention", "Frechet distance"), rows)
+    _table(("k", "retention", "Fréchet distance"), rows)
 
 
 def _import_authors(o: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from . import measured
 from .config import Config, Latent, differences, to_dict
 from .follow import thinned
-from .measured import unranked
 from .presets import LEARNERS
 
 Event = dict[str, Any]
@@ -137,16 +137,6 @@ def _say(name: str, value: Any) -> str:
 # --- figures ---
 
 HIGHER = {"L_p": True, "L_q": True, "ELBO": True, "label accuracy": True}
-HEADLINES = (  # shown at once, the first that is known of each line; all others on demand
-    (("quality", "Frechet distance, random code"),),
-    (("quality", "Frechet distance, limiting"),),
-    (("likelihood", "log-likelihood"), ("likelihood", "importance-weighted bound")),
-    (("consistency", "inconsistency on data"),),
-    (("likelihood", "ELBO"),),
-    (("last probe", "L_p"),),
-    (("last probe", "L_q"),),
-    (("last probe", "ELBO"),),
-)
 
 
 @dataclass(frozen=True)
@@ -181,16 +171,22 @@ def rows(
 
 
 def headlines(rows: Sequence[Row]) -> list[Row]:
-    """The few rows that say most."""
-    known = {(r.group, r.name): r for r in rows if any(c and c.get("value") is not None for c in r.cells)}
-    return [known[key] for keys in HEADLINES if (key := next((k for k in keys if k in known), None))]
+    """The few rows that say most; of those that say the same, the first that is known of all pairs, or else of any."""
+    known = {(r.group, r.name): r for r in rows if any(map(_is_known, r.cells))}
+    whole = {key for key, r in known.items() if all(map(_is_known, r.cells))}
+    shared = dict(measured.headlines(whole))
+    return [known[shared.get(h, key)] for h, key in measured.headlines(known)]
+
+
+def _is_known(cell: dict[str, Any] | None) -> bool:
+    return cell is not None and cell.get("value") is not None
 
 
 def row(group: str, name: str, cells: list[dict[str, Any] | None], letters: Sequence[str] = "ABCD") -> Row:
     """One figure, and which pair is better by more than twice the standard error of the difference."""
     known = [c for c in cells if c]
     unit = str(known[0].get("unit", "")) if known else ""
-    if why := unranked(cells):
+    if why := measured.unranked(cells):
         return Row(group, name, unit, cells, None, why)
     sides = {c["better"] for c in known if c.get("better")}
     higher = "higher" in sides if sides else HIGHER.get(name)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,27 +159,50 @@ def shown(figure: Figure | None) -> str:
 
 
 class Headline(NamedTuple):
-    """A figure in few words: its name, its value with the uncertainty, and what it means."""
+    """One of the few figures that say most: (group, name), the first of several that is known, and what a card of the
+    gallery calls it ("" where it has no place there).
+    """
 
-    name: str
-    text: str
-    meaning: str
+    keys: tuple[tuple[str, str], ...]
+    card: str = ""
 
 
 HEADLINES = (
-    ("quality", "Frechet distance, limiting", "limiting images, FD ↓"),
-    ("consistency", "label retention after 10", "same class after 10 ↑"),
-    ("likelihood", "ELBO", "ELBO ↑"),
+    Headline((("quality", "Frechet distance, random code"),)),
+    Headline((("quality", "Frechet distance, limiting"),), "limiting images, FD ↓"),
+    Headline((("likelihood", "log-likelihood"), ("likelihood", "importance-weighted bound"))),
+    Headline((("consistency", "inconsistency on data"),)),
+    Headline((("likelihood", "ELBO"),), "ELBO ↑"),
+    Headline((("consistency", "label retention after 10"),), "same class after 10 ↑"),
+    Headline((("last probe", "L_p"),)),
+    Headline((("last probe", "L_q"),)),
+    Headline((("last probe", "ELBO"),)),
 )
 
 
-def headlines(metrics: dict[str, Any]) -> list[Headline]:
-    """The few figures of an evaluation that a card shows, where they are defined."""
-    found = []
-    for group, key, name in HEADLINES:
-        f = metrics.get("figures", {}).get(group, {}).get(key)
-        if not f or f.get("value") is None:
-            continue
-        meaning = f"{f.get('meaning', '')} n = {f['n']:,}, seed {f.get('seed', 0)}."
-        found.append(Headline(name, shown(f), meaning))
-    return found
+def headlines(known: Container[tuple[str, str]]) -> list[tuple[Headline, tuple[str, str]]]:
+    """Those of these (group, name) that say most."""
+    return [(h, key) for h in HEADLINES if (key := next((k for k in h.keys if k in known), None))]
+
+
+def on_card(metrics: dict[str, Any]) -> dict[str, Figure]:
+    """The figures of an evaluation that a card shows, where they are defined, by what it calls them."""
+    known = {(g, n): f for g, of in metrics.get("figures", {}).items() for n, f in of.items() if f["value"] is not None}
+    return {h.card: known[key] for h, key in headlines(known) if h.card}
+
+
+def label(text: str) -> str:
+    """What a figure is called where people read; its key in files is plain ASCII."""
+    return text.replace("Frechet", "Fréchet")
+
+
+def explained(f: Figure | None) -> str:
+    """What a figure means, its value, of how many images, by which seed and extractor; or why there is none."""
+    if not f or f.get("value") is None:
+        return (f or {}).get("reason") or "not measured"
+    meaning = str(f.get("meaning") or "").rstrip(".")
+    error = "" if f.get("stderr") is None else f" ± {f['stderr']:.2g} (one standard error)"
+    extractor = f" Extractor: {f['extractor']}." if f.get("extractor") else ""
+    seed = f", seed {f['seed']}" if "seed" in f else ""
+    text = f"{f['value']:.6g}{error} {f.get('unit', '')}, n = {f.get('n') or 0:,}{seed}.{extractor}"
+    return label(f"{meaning}. {text}" if meaning else text)

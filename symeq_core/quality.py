@@ -1,8 +1,8 @@
-"""Sample quality: Frechet and kernel distance, precision and recall, of generated images against real ones.
+"""Sample quality: Fréchet and kernel distance, precision and recall, of generated images against real ones.
 
 By torch-fidelity, with our extractor registered in it. Generated are random codes and limiting images, as the authors
 scored theirs: the mean of x. Real are the data as the model sees them, train and test images together. All sets are
-of the same n, since the Frechet distance falls with n; the floor is the same figure of other real images.
+of the same n, since the Fréchet distance falls with n; the floor is the same figure of other real images.
 """
 
 import socket
@@ -169,7 +169,7 @@ def features(x: Tensor, name: str, layer: str = "features", batch: int = 500, **
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """Frechet distance of Gaussians fitted to features [n, D] and [m, D]."""
+    """Fréchet distance of Gaussians fitted to features [n, D] and [m, D]."""
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     stats = fid_features_to_statistics(a.double()), fid_features_to_statistics(b.double())
@@ -293,7 +293,7 @@ def inception_figures(images: dict[str, Tensor], reference: Tensor, steps: int, 
             "n": len(x),
             "unit": "squared feature distance",
             "better": "lower",
-            "meaning": f"Frechet distance in Inception's 2,048 features, of {_OF[what].format(steps=steps)} against "
+            "meaning": f"Fréchet distance in Inception's 2,048 features, of {_OF[what].format(steps=steps)} against "
             f"{len(reference):,} real images. Published FIDs use all images; at smaller n it is larger: see the floor.",
             "extractor": INCEPTION,
             "seed": seed,

@@ -7,25 +7,12 @@ from torch import Tensor
 
 from .factors import Values
 from .observables import Extractor, group
+from .quality import frechet
 from .seeds import derive
 
 MATRICES = (1, 10, 100, 1000)  # steps at which the transition matrix is kept, where they are looked at
 BOOTSTRAPS = 20
 NO_EXTRACTOR = "there is no classifier of these images, so their classes and features are not known"
-
-
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|mean difference|^2 + tr(A + B - 2 (A B)^(1/2)) of the normals fitted to features a [N, D] and b [M, D].
-
-    Source: Dowson and Landau, 1982; Heusel et al., 2017.
-    """
-    a, b = a.double(), b.double()
-    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
-    values, vectors = torch.linalg.eigh(cov_b)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    # tr (A B)^(1/2) = tr (R A R)^(1/2) with R R = B; symmetric, so that its eigenvalues are real
-    mixed = torch.linalg.eigvalsh(root @ cov_a @ root).clamp(min=0).sqrt().sum()
-    return ((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * mixed).item()
 
 
 def in_parts(function: Any, x: Tensor, batch: int) -> Tensor:
@@ -34,7 +21,7 @@ def in_parts(function: Any, x: Tensor, batch: int) -> Tensor:
 
 
 class Quality:
-    """Frechet distance of the mean images' features to those of real images that no chain started from.
+    """Fréchet distance of the mean images' features to those of real images that no chain started from.
 
     These are `reference`; else the images of x that were not chosen; else, where those are fewer than the chains, each
     half of the chains is compared with the real images that the other half started from, and the mean is taken.
@@ -63,27 +50,27 @@ class Quality:
         self.sides: list[tuple[Tensor, Tensor]]  # which chains, and the features they are compared with
         if reference is not None:
             self.sides = [(torch.arange(n), in_parts(extractor.features, reference, batch))]
-            self.floor = frechet_distance(starts, self.sides[0][1])
+            self.floor = frechet(starts, self.sides[0][1])
         else:
             order = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, "halves")))
             a, b = order[: n // 2], order[n // 2 :]
             self.sides = [(a, starts[b]), (b, starts[a])]
-            self.floor = frechet_distance(starts[a], starts[b])
+            self.floor = frechet(starts[a], starts[b])
 
     def at(self, k: int, z: Values, image: Tensor) -> None:
         if self.extractor is None:
             return
         features = in_parts(self.extractor.features, image, self.batch)
-        self.values.append(sum(frechet_distance(features[i], real) for i, real in self.sides) / len(self.sides))
+        self.values.append(sum(frechet(features[i], real) for i, real in self.sides) / len(self.sides))
         g = torch.Generator().manual_seed(derive(self.seed, "bootstrap", k))
         again = []
         for _ in range(BOOTSTRAPS):
             picks = [(i[torch.randint(len(i), (len(i),), generator=g)], real) for i, real in self.sides]
-            again.append(sum(frechet_distance(features[i], real) for i, real in picks) / len(picks))
+            again.append(sum(frechet(features[i], real) for i, real in picks) / len(picks))
         self.errors.append(torch.tensor(again).std().item())
 
     def result(self) -> dict[str, dict[str, Any]]:
-        unit, meaning = "Frechet distance", "distance of the mean images' features from those of real images; 0 is best"
+        unit, meaning = "Fréchet distance", "distance of the mean images' features from those of real images; 0 is best"
         if self.extractor is None:
             nothing = dict.fromkeys(("value", "stderr", "floor", "n_reference", "features"))
             return {"frechet": group(unit, meaning, NO_EXTRACTOR, **nothing)}

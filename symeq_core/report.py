@@ -10,7 +10,7 @@ from typing import Any
 from . import files
 from .config import Config, DataConfig, override, parse_settings
 from .errors import UsageError
-from .measured import QUICK, Options, best, extractor_folder, shown, stored
+from .measured import QUICK, Options, best, extractor_folder, label, shown, stored
 from .runs import read_config, runs_root
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
@@ -89,7 +89,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
             marked = best(figures)
             cells = [shown(f) + (" *" if i == marked else "") for i, f in enumerate(figures)]
             f = known[0]
-            rows.append((f"  {name}", *cells, f["unit"], "/".join(sizes), f.get("better") or ""))
+            rows.append((f"  {label(name)}", *cells, f["unit"], "/".join(sizes), f.get("better") or ""))
     width = max(map(len, rows))
     padded = [[*row, *[""] * (width - len(row))] for row in rows]
     widths = [max(len(row[i]) for row in padded) for i in range(width)]

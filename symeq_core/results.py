@@ -3,9 +3,10 @@
 Figures are those of metrics.json (`evaluate`): {"value", "stderr", "n", "unit", "better": "lower" | "higher", ...}.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from .config import Config
 from .errors import SymeqError
 from .gallery import Pair
 from .measured import Figure, found, shown, winner
@@ -22,85 +23,161 @@ AUTHORS: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
+Figures = dict[str, dict[str, Figure]]  # by group and name
+
+
+class Idea(NamedTuple):
+    """One thing that is measured in several ways, which agree or differ together, the most telling figure first.
+
+    Only the first one with a verdict counts; none does where `counts` is False.
+    """
+
+    title: str
+    about: str
+    figures: tuple[str, ...]
+    counts: bool = True
+
+
+def _quality(kind: str) -> tuple[str, ...]:
+    return tuple(f"{k}, {kind}" for k in (DISTANCE, "kernel distance", "recall", "precision"))
+
+
+_RETENTION = tuple(f"label retention after {k}" for k in (10, 1, 100, 1000))
+_PRIOR = (
+    "unit KL",
+    "aggregated KL",
+    "largest unit KL",
+    "largest correlation",
+    "drift after 1000",
+    "correlation after 1000",
+)
+IDEAS = (
+    Idea("Random codes", "How near images of random codes are to real ones.", _quality("random code")),
+    Idea(
+        "Limiting images", "How near images after 1,000 round trips from noise are to real ones.", _quality("limiting")
+    ),
+    Idea(
+        "Likelihood",
+        "How much probability the decoder gives to test images.",
+        ("log-likelihood", "importance-weighted bound", "ELBO"),
+    ),
+    Idea(
+        "Consistency",
+        "How near encoder and decoder are to being conditionals of one joint distribution.",
+        ("inconsistency on data", "inconsistency on dreams", "inconsistency on dreams, at least"),
+    ),
+    Idea("Match of the prior", "How near the codes of test images are to the prior.", _PRIOR),
+    Idea("Memory", "How long a chain of round trips keeps the class it started from.", _RETENTION),
+    Idea("Utilities", "What the two players maximise: each learner its own, so none counts.", ("L_p", "L_q"), False),
+)
+
+
 class Match(NamedTuple):
-    """Two pairs of the same data, model and training that differ in their learner."""
+    """Two pairs of the same data, model and training that differ in their learner, and what was measured of both."""
 
     name: str
-    game: Pair
-    elbo: Pair
+    config: Config  # of the game's pair
+    game: Figures
+    elbo: Figures
 
 
 class Verdict(NamedTuple):
     """One figure of a match: both values, and who is better beyond the uncertainty ("game", "elbo" or "tie")."""
 
-    group: str
     figure: str
     game: Figure
     elbo: Figure
     winner: str
 
 
-def matches(pairs: Iterable[Pair]) -> list[Match]:
-    """The matches among these pairs, in their order; damaged ones are passed over."""
-    groups: dict[tuple, dict[str, Pair]] = {}
+def matches(pairs: Iterable[Pair], tell: Callable[[SymeqError], object] = lambda e: None) -> list[Match]:
+    """The matches among these pairs, in their order; those that are damaged are told and passed over."""
+    groups: dict[tuple, dict[str, tuple[Pair, Config, Figures]]] = {}
     for pair in pairs:
         try:
             c = pair.config()
-        except SymeqError:
+            figures = (found(pair) or {}).get("figures", {})
+        except SymeqError as e:
+            tell(e)
             continue
-        groups.setdefault((c.data.name, c.model.kind, c.model.latents), {})[c.learner.name] = pair
+        groups.setdefault((c.data.name, c.model.kind, c.model.latents), {})[c.learner.name] = pair, c, figures
+    complete = [g for g in groups.values() if {"symmetric", "elbo"} <= g.keys()]
     return [
-        Match(group["symmetric"].folder.name.removesuffix("-symmetric"), group["symmetric"], group["elbo"])
-        for group in groups.values()
-        if {"symmetric", "elbo"} <= group.keys()
+        Match(pair.folder.name.removesuffix("-symmetric"), config, figures, group["elbo"][2])
+        for group in complete
+        for pair, config, figures in [group["symmetric"]]
     ]
 
 
-def verdicts(match: Match) -> list[Verdict]:
-    """All figures that both have and that have a better side, except floors."""
-    a, b = (found(pair) or {} for pair in (match.game, match.elbo))
+def verdicts(match: Match) -> dict[str, Verdict]:
+    """All figures that both have and that have a better side, by name, except floors."""
     told: dict[str, Verdict] = {}  # the ELBO is measured with the likelihood and with the utilities
-    for group, figures in a.get("figures", {}).items():
+    for group, figures in match.game.items():
         for name, game in figures.items():
-            elbo = b.get("figures", {}).get(group, {}).get(name)
+            elbo = match.elbo.get(group, {}).get(name)
             who = winner(game, elbo) if elbo else None
-            if who and elbo and "floor" not in name:
-                told.setdefault(name, Verdict(group, name, game, elbo, who))
-    return list(told.values())
+            if who and elbo and "floor" not in name and _is_sure(who, name, match.game[group], match.elbo[group]):
+                told.setdefault(name, Verdict(name, game, elbo, who))
+    return told
+
+
+def _is_sure(who: str, name: str, game: dict[str, Figure], elbo: dict[str, Figure]) -> bool:
+    """Whether the better one is better whatever the true values are, where a figure is known by an upper bound and,
+    under another name, by a lower one.
+    """
+    best, other = (game, elbo) if who == "game" else (elbo, game)
+    least = other.get(f"{name}, at least")
+    if who == "tie" or least is None or least["value"] is None:
+        return True
+    return winner(best[name] | {"bound": None}, least | {"bound": None}) == "game"
+
+
+def representative(idea: Idea, told: dict[str, Verdict]) -> Verdict | None:
+    """The figure that stands for an idea: the first of its figures that has a verdict."""
+    return next((told[name] for name in idea.figures if name in told), None)
+
+
+def tally(every: Iterable[dict[str, Verdict]]) -> dict[str, int]:
+    """How often the game or the ELBO is better, or neither, counting one figure for each idea of each match."""
+    counted = [representative(idea, told) for told in every for idea in IDEAS if idea.counts]
+    return {who: sum(v is not None and v.winner == who for v in counted) for who in _WORDS}
 
 
 def distances(match: Match) -> dict[str, Figure]:
     """The table's row: "random code, elbo", "random code, game", "limiting, elbo", ... and "floor"."""
     row: dict[str, Figure] = {}
-    for who, pair in (("elbo", match.elbo), ("game", match.game)):
-        quality = (found(pair) or {}).get("figures", {}).get("quality", {})
-        for kind in KINDS:
-            if f"{DISTANCE}, {kind}" in quality:
-                row[f"{kind}, {who}"] = quality[f"{DISTANCE}, {kind}"]
+    for who, figures in (("elbo", match.elbo), ("game", match.game)):
+        quality = figures.get("quality", {})
+        row |= {f"{k}, {who}": quality[f"{DISTANCE}, {k}"] for k in KINDS if f"{DISTANCE}, {k}" in quality}
         if f"{DISTANCE}, floor" in quality:
             row["floor"] = quality[f"{DISTANCE}, floor"]
     return row
 
 
-def summary(every: Sequence[tuple[Match, list[Verdict]]], name: str) -> str:
-    """One sentence: how often the game or the ELBO is better at one figure, and where it can't be told."""
-    named = {who: [m.name for m, vs in every for v in vs if v.figure == name and v.winner == who] for who in _WORDS}
-    total = sum(map(len, named.values()))
-    if not total:
-        return f"{name}: not evaluated yet."
-    parts = [f"{words} on {_listed(where)}" for who, words in _WORDS.items() if (where := named[who])]
-    return f"**{name}**: {'; '.join(parts)}."
+Named = Sequence[tuple[tuple[str, str], dict[str, Verdict]]]  # verdicts of matches by their (data set, model)
+
+
+def summary(idea: Idea, every: Named) -> str:
+    """One sentence on an idea: where who is better, and where that can't be told."""
+    where: dict[str, list[tuple[str, str]]] = {}
+    for name, told in every:
+        v = representative(idea, told)
+        where.setdefault(v.winner if v else "none", []).append(name)
+    parts = [f"{words} on {_listed(where[who])}" for who, words in (_WORDS | _NONE).items() if who in where]
+    return f"**{idea.title}**: {'; '.join(parts)}."
 
 
 _WORDS = {"game": "the game is better", "elbo": "the ELBO is better", "tie": "no difference beyond the uncertainty"}
+_NONE = {"none": "no verdict"}
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[tuple[str, str]]) -> str:
+    data = dict.fromkeys(d for d, _ in names)
+    return " and ".join(f"{d} ({', '.join(model for own, model in names if own == d)})" for d in data)
 
 
 def markdown(every: Sequence[Match]) -> str:
-    """The table of Frechet distances in Markdown: ours, never in one column with the authors'."""
+    """The table of Fréchet distances in Markdown: ours, never in one column with the authors'."""
     head = "| pair | ELBO, random code | game, random code | ELBO, limiting | game, limiting | floor | n |"
     lines = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
     for match in every:

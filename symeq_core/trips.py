@@ -44,7 +44,7 @@ def chain_statistics(
     start: "test" starts from them, "noise" from as many images of pixels Bernoulli(1/2), "prior" from as many codes
     z_0 ~ pi(z), so that its image at k = 0 is a random code. labels: [N] whole numbers or one-hot [N, 1, classes];
     without them (or with labels of another form) a start's class is the classifier's. reference: real images for the
-    Frechet distance; default: the images of x that no chain started from or, where those are fewer than the chains,
+    Fréchet distance; default: the images of x that no chain started from or, where those are fewer than the chains,
     each half of the chains against the other half's starts.
     progress(what, fraction done). Returns JSON values; the image at step k is the mean E[x | z_k]:
 

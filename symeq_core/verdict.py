@@ -51,7 +51,7 @@ def _points(group: str, one: Statistics, other: Statistics) -> list[Point]:
 
 
 def _distances(both: list[Known]) -> str:
-    """Of the Frechet distances, where both have one of the same features."""
+    """Of the Fréchet distances, where both have one of the same features."""
     known = [(name, s) for name, s in both if s["frechet"]["value"]]
     if len(known) < 2 or known[0][1]["frechet"]["floor"] is None:
         return ""

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from symeq_core import evaluation, files, measured, results
+from symeq_core import evaluation, files, measured
 from symeq_core.gallery import SHIPPED, Pair
 from symeq_core.measured import Options
 from symeq_core.store import Entry
@@ -67,8 +67,8 @@ def test_figures_of_both_are_side_by_side_with_their_meaning(evaluated):
     found = [measured.found(p) for p in own]
     for group, figures in found[0]["figures"].items():
         for name, f in figures.items():
-            assert results.shown(f) in html
-            assert results.shown(found[1]["figures"][group][name]) in html
+            assert measured.shown(f) in html
+            assert measured.shown(found[1]["figures"][group][name]) in html
     assert "Extractor: symeq-digits-" in html
     assert "lower is better" in html
     assert "seed 0" in html
@@ -90,8 +90,10 @@ def test_what_is_under_way_is_shown_and_what_failed_is_told(own):
 
 
 def test_the_gallery_shows_headlines_of_what_was_measured(evaluated):
-    names = [h.name for h in measured.headlines(measured.found(evaluated[0]))]
-    assert len(names) == len(measured.HEADLINES)
+    html = shown(opened("app.py"))
+    for name, figure in measured.on_card(measured.found(evaluated[0])).items():
+        assert name in html
+        assert f">{measured.shown(figure).partition(' ')[0].replace('-', '−')} <" in html
 
 
 @needs_chromium

@@ -13,7 +13,7 @@ from symeq_core.checkpoints import load, save_pair
 from symeq_core.config import override, to_dict
 from symeq_core.errors import SymeqError, UsageError
 from symeq_core.gallery import SHIPPED, Pair
-from symeq_core.measured import Options, best, found, stored
+from symeq_core.measured import Options, best, found, label, stored
 from symeq_core.report import table
 from symeq_core.runs import read_config
 
@@ -205,7 +205,7 @@ def test_several_pairs_give_a_table_and_a_list(capsys):
     assert table(results) == lines
     for group in results[0]["figures"]:
         for name in results[0]["figures"][group]:
-            row = next(k for k in lines if k.startswith(f"  {name} "))
+            row = next(k for k in lines if k.startswith(f"  {label(name)} "))
             marked = best([r["figures"][group][name] for r in results])
             assert ("*" in row) == (marked is not None) or group == "utilities"  # ELBO comes twice
 

@@ -4,11 +4,12 @@ import pytest
 
 from symeq_core import files, gallery, results
 from symeq_core.gallery import Pair
-from symeq_core.results import Match, winner
+from symeq_core.measured import winner
 from symeq_core.store import content
 
 from .test_gallery import stored
 
+IDEAS = {idea.title: idea for idea in results.IDEAS}
 README = gallery.SHIPPED.parent / "README.md"
 
 
@@ -47,38 +48,80 @@ def test_the_winner_is_better_beyond_two_standard_errors_of_the_difference(game,
 
 
 @pytest.fixture
-def match(tmp_path):
-    made = {}
+def pairs(tmp_path):
+    """The game's and the ELBO's pair of one match."""
+    made = []
     for learner, (random, limiting) in {"symmetric": (2.0, 3.0), "elbo": (1.0, 30.0)}.items():
         folder = stored(tmp_path / f"tiny-{learner}", **{"learner.name": learner})
         quality = {
             "Frechet distance, random code": figure(random),
+            "kernel distance, random code": figure(random),
             "Frechet distance, limiting": figure(limiting),
             "Frechet distance, floor": figure(0.5, 0.01),
         }
         files.write_json(folder / "metrics.json", {"content": content(folder), "figures": {"quality": quality}})
-        made[learner] = Pair(folder.name, folder)
-    return Match("tiny", made["symmetric"], made["elbo"])
+        made.append(Pair(folder.name, folder))
+    return made
 
 
-def test_pairs_that_differ_in_the_learner_are_matched(match, tmp_path):
+@pytest.fixture
+def match(pairs):
+    return results.matches(pairs)[0]
+
+
+def test_pairs_that_differ_in_the_learner_are_matched(pairs, match, tmp_path):
+    assert match.name == "tiny"
+    assert match.elbo["quality"]["Frechet distance, limiting"]["value"] == 30
     other = stored(tmp_path / "else-elbo", **{"learner.name": "elbo", "model.latents": "bernoulli:3"})
-    found = results.matches([match.elbo, Pair("x", other), match.game])
-    assert found == [match]
+    assert results.matches([pairs[1], Pair("x", other), pairs[0]]) == [match]
+    told = []
     files.write(other / "config.json", b"damaged")
-    assert results.matches([Pair("x", other), match.elbo, match.game]) == [match]
+    assert results.matches([Pair("x", other), *pairs], told.append) == [match]
+    assert "config.json" in str(told[0])
 
 
 def test_verdicts_tell_both_wins_and_losses_and_leave_floors_out(match):
-    found = {v.figure: v.winner for v in results.verdicts(match)}
-    assert found == {"Frechet distance, random code": "elbo", "Frechet distance, limiting": "game"}
+    assert {name: v.winner for name, v in results.verdicts(match).items()} == {
+        "Frechet distance, random code": "elbo",
+        "kernel distance, random code": "elbo",
+        "Frechet distance, limiting": "game",
+    }
 
 
-def test_the_summary_counts_them(match):
-    found = [(match, results.verdicts(match))]
-    assert results.summary(found, "Frechet distance, limiting").endswith("the game is better on tiny.")
-    assert results.summary(found, "Frechet distance, random code").endswith("the ELBO is better on tiny.")
-    assert "not evaluated" in results.summary(found, "nothing")
+def test_figures_of_one_idea_count_once(match):
+    told = results.verdicts(match)
+    assert results.tally([told, told]) == {"game": 2, "elbo": 2, "tie": 0}
+    assert results.representative(IDEAS["Random codes"], told).figure == "Frechet distance, random code"
+    del told["Frechet distance, random code"]
+    assert results.representative(IDEAS["Random codes"], told).figure == "kernel distance, random code"
+    utilities = {"L_p": told["Frechet distance, limiting"]}
+    assert results.tally([utilities]) == {"game": 0, "elbo": 0, "tie": 0}, "each learner its own"
+
+
+def test_every_shipped_figure_with_a_verdict_belongs_to_one_idea():
+    known = [name for idea in results.IDEAS for name in idea.figures]
+    assert len(known) == len(set(known))
+    found = results.matches(gallery.shipped())
+    assert {name for m in found for name in results.verdicts(m)} <= set(known)
+
+
+def test_the_summary_says_where_who_is_better(match):
+    told = results.verdicts(match)
+    found = [(("MNIST", "flat"), told), (("MNIST", "ladder"), told), (("digits", "flat"), told)]
+    assert results.summary(IDEAS["Limiting images"], found) == (
+        "**Limiting images**: the game is better on MNIST (flat, ladder) and digits (flat)."
+    )
+    assert results.summary(IDEAS["Random codes"], found[:1]) == "**Random codes**: the ELBO is better on MNIST (flat)."
+    assert results.summary(IDEAS["Likelihood"], found[:1]) == "**Likelihood**: no verdict on MNIST (flat)."
+
+
+@pytest.mark.parametrize(("least", "expected"), [(5.0, "game"), (3.1, None), (1.0, None)])
+def test_an_upper_bound_wins_only_where_it_beats_the_others_lower_bound(match, least, expected):
+    name = "inconsistency on dreams"
+    game = {name: bounded(figure(3.0), "upper"), f"{name}, at least": bounded(figure(2.0), "lower")}
+    elbo = {name: bounded(figure(50.0), "upper"), f"{name}, at least": bounded(figure(least), "lower")}
+    told = results.verdicts(match._replace(game={"consistency": game}, elbo={"consistency": elbo}))
+    assert getattr(told.get(name), "winner", None) == expected
 
 
 def test_the_table_holds_the_figures_with_their_uncertainty(match):

@@ -94,7 +94,7 @@ def test_strange_metrics_are_refused_in_a_sentence_or_can_be_drawn(root, tmp_pat
         for row in rows:
             evaluate._row(row, True)
         evaluate._facts([("A", pair, found), ("B", pair, other)], True)
-        measured.headlines(found)
+        measured.on_card(found)
         statistics = found.get("chain")
         if statistics:
             verdict.summary(statistics, other["chain"])
@@ -173,6 +173,17 @@ def test_strange_events_are_left_out_and_the_others_are_drawn(root):
     assert not at.error
     opened("pages/2_Runs.py")
     opened("pages/1_Train.py", run="own")
+
+
+def test_results_tell_of_a_shipped_pair_with_foreign_figures(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "SHIPPED", tmp_path / "shipped")
+    for name in (A, B, "digits-plane-symmetric", "digits-plane-elbo"):
+        source = gallery.Path(__file__).parent.parent / "checkpoints" / name
+        shutil.copytree(source, tmp_path / "shipped" / name, ignore=shutil.ignore_patterns("snapshots"))
+    (tmp_path / "shipped" / A / "metrics.json").write_text('{"figures": 3}')
+    at = opened("pages/6_Results.py")
+    assert "metrics.json" in at.error[0].value
+    assert any("Digits 8×8" in h.proto.body for h in at.get("html"))
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (5000, 3), (360,), (2, 360, 2)])

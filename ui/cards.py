@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from symeq_core.compare import Row
+from symeq_core.measured import label
 
 from . import words
 
@@ -26,8 +27,9 @@ def _card(row: Row, columns: Columns, comparable: bool) -> str:
         f'<div title="{escape(_counted(cell))}"><b style="color:{colour}">{letter}</b> {_value(cell, bold)}</div>'
         for (letter, colour), cell, bold in zip(columns, row.cells, _bold(row, comparable), strict=True)
     ]
+    name, told = escape(label(row.name)), escape(label(meaning(row)))
     return (
-        f'<div class=fig title="{escape(meaning(row))}"><small>{escape(row.name)}<br>{escape(row.unit)}</small>'
+        f'<div class=fig title="{told}"><small>{name}<br>{escape(row.unit)}</small>'
         f"{''.join(lines)}<small>{_verdict(row, comparable)}</small></div>"
     )
 

@@ -6,11 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from symeq_core import compare, measured, results
+from symeq_core import compare, measured
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, say
+from . import pairs, say, tables
 
 SECONDS = 1.0  # between looks at an evaluation under way
 GROUPS = {
@@ -20,16 +20,6 @@ GROUPS = {
     "consistency": ("Consistency", "How near encoder and decoder are to being conditionals of one joint distribution."),
     "utilities": ("Utilities", "What the two players maximise, on test images."),
 }
-STYLE = (
-    "<style>.figures {border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums}"
-    ".figures th {text-align: right; font-weight: 600; padding: .3rem .6rem; vertical-align: bottom}"
-    ".figures td {text-align: right; padding: .22rem .6rem; border-top: 1px solid rgba(128,128,128,.22)}"
-    ".figures td.n {white-space: nowrap} .figures td.best {font-weight: 700}"
-    ".figures td:first-child, .figures th:first-child {text-align: left}"
-    ".figures td:last-child {text-align: left; opacity: .8}"
-    ".figures td[title], .figures th[title] {cursor: help}"
-    ".figures .group td {border-top: none; padding-top: .8rem; font-weight: 600}</style>"
-)
 
 
 Named = tuple[str, Pair]  # with the letter of its column
@@ -75,33 +65,25 @@ def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
                 f'<tr class="group"><td colspan="{len(known) + 3}" title="{escape(what)}">{escape(name)}</td></tr>'
             )
         rows.append(_row(row, comparable and "floor" not in row.name))
-    st.html(f'{STYLE}<table class="figures">{"".join(rows)}</table>')
+    st.html(tables.table(rows))
     st.caption(_facts(known, comparable))
 
 
 def _row(row: compare.Row, judged: bool) -> str:
     cells = "".join(
-        f'<td class="n{" best" if judged and row.best == i else ""}" title="{_tip(f)}">{results.shown(f)}</td>'
+        f'<td class="n{" best" if judged and row.best == i else ""}" title="{escape(measured.explained(f))}">'
+        f"{measured.shown(f)}</td>"
         for i, f in enumerate(row.cells)
     )
     known = next((f for f in row.cells if f), {})
     better = {"lower": "↓", "higher": "↑"}.get(str(known.get("better")), "")
     side = {"↓": "lower is better", "↑": "higher is better"}.get(better, "neither side is better by itself")
+    name, meaning = (escape(measured.label(text)) for text in (row.name, str(known.get("meaning") or "")))
     return (
-        f'<tr><td title="{_tip(known)}">{escape(row.name)} <span title="{side}" style="opacity:.6">{better}</span></td>'
-        f"{cells}<td style='text-align:left;opacity:.7'>{escape(row.unit)}</td>"
-        f"<td>{escape(row.verdict) if judged else ''}</td></tr>"
+        f'<tr><td title="{meaning}">{name} <span title="{side}" style="opacity:.6">{better}</span></td>{cells}'
+        f'<td class="text" style="opacity:.7">{escape(row.unit)}</td>'
+        f'<td class="text" style="opacity:.8">{escape(row.verdict) if judged else ""}</td></tr>'
     )
-
-
-def _tip(f: dict | None) -> str:
-    """What a figure means, of how many images, by which extractor and seed."""
-    if not f or f.get("value") is None:
-        return escape((f or {}).get("reason") or "not measured")
-    meaning = str(f.get("meaning", "")).rstrip(".")
-    error = "" if f.get("stderr") is None else f" ± {f['stderr']:.2g} (one standard error)"
-    extractor = f" Extractor: {f['extractor']}." if f.get("extractor") else ""
-    return escape(f"{meaning}. {f['value']:.6g}{error}, n = {f['n']:,}, seed {f.get('seed', 0)}.{extractor}")
 
 
 def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
@@ -110,7 +92,7 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
         steps = f"trained for {r['steps']:,} iterations" if r.get("steps") is not None else "trained elsewhere"
         speed = r.get("speed", {}).get("chain images per second")
         fast = f", its chain at {speed:,} images a second" if speed else ""
-        parts.append(f"{letter} {steps}, evaluated in {r['seconds']:,.0f} s{fast}")
+        parts.append(f"{letter} {steps}, evaluated in {r.get('seconds', 0):,.0f} s{fast}")
     parts += [f"{letter} has no {k}: {why}" for letter, _, r in known for k, why in r.get("missing", {}).items()]
     text = "; ".join(parts) + ". ± is one standard error of measuring; point at a figure to see what it means."
     if len(known) > 1:

@@ -91,28 +91,32 @@ def figures(group: list[Pair]) -> None:
     found, wrong = [], []
     for pair in group:
         try:
-            found.append({h.name: h for h in measured.headlines(measured.found(pair) or {})})
+            found.append(measured.on_card(measured.found(pair) or {}))
         except SymeqError as e:
             found.append({})
             wrong.append(say.quoted(e))
     for sentence in wrong:
         st.caption(sentence)
-    names = dict.fromkeys(name for headlines in found for name in headlines)
+    names = dict.fromkeys(name for known in found for name in known)
+    if not names and not wrong:
+        st.caption("Not evaluated yet.")
     if not names:
-        if not wrong:
-            st.caption("Not evaluated yet.")
         return
     rows = ""
     for name in names:
-        meaning = next(h[name].meaning for h in found if name in h)
-        cells = ""
-        for pair, h in zip(group, found, strict=True):
-            text = escape(h[name].text) if name in h else "–"
-            style = f"text-align:right;white-space:nowrap;color:{pairs.colour(pair)}"
-            cells += f'<td style="{style}">{text}</td>'
-        rows += f'<tr title="{escape(meaning)}"><td style="opacity:.75">{escape(name)}</td>{cells}</tr>'
+        cells = "".join(_cell(known.get(name), pairs.colour(pair)) for pair, known in zip(group, found, strict=True))
+        meaning = measured.label(next(known[name].get("meaning", "") for known in found if name in known))
+        rows += f'<tr><td title="{escape(meaning)}" style="opacity:.75">{escape(name)}</td>{cells}</tr>'
     style = "width:100%;font-size:.75rem;cursor:help;font-variant-numeric:tabular-nums"
     st.html(f'<table style="{style}">{rows}</table>')
+
+
+def _cell(figure: measured.Figure | None, colour: str) -> str:
+    """A value, and its uncertainty below where there is no room beside it."""
+    value, _, error = measured.shown(figure).partition(" ± ")
+    error = error and f' <span style="display:inline-block;opacity:.8">± {error}</span>'
+    tip = escape(measured.explained(figure))
+    return f'<td title="{tip}" style="text-align:right;color:{colour}">{value.replace("-", "−")}{error}</td>'
 
 
 def _links(chosen: list[Pair]) -> None:

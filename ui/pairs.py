@@ -132,8 +132,7 @@ def title(pair: Pair) -> str:
     except SymeqError:
         return f"{pair.folder.name} (damaged)"
     if pair.shipped:
-        data, kind, learner = words.DATA[c.data.name], words.MODELS[c.model.kind], words.LEARNERS[c.learner.name]
-        return f"{data} · {kind} {words.code(c.model.latents)} · {learner}"
+        return f"{words.pair(c)} · {words.SHORT[c.learner.name]}"
     return f"{c.name} ({pair.folder.name})"
 
 

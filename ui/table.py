@@ -5,112 +5,155 @@ from html import escape
 
 import streamlit as st
 
-from symeq_core import results
-from symeq_core.results import DISTANCE, KINDS, Figure, Match, Verdict
+from symeq_core import measured, results
+from symeq_core.measured import Figure
+from symeq_core.results import DISTANCE, IDEAS, KINDS, Idea, Match, Verdict
 
-from . import theme
+from . import tables, theme, words
 
+Judged = Sequence[tuple[Match, dict[str, Verdict]]]
 WINNER = {"game": theme.LEARNER["symmetric"], "elbo": theme.LEARNER["elbo"], "tie": theme.NEUTRAL}
 LABEL = {"game": "game", "elbo": "ELBO", "tie": "≈"}
-STYLE = (
-    "<style>.results {border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums}"
-    ".results th {text-align: right; font-weight: 600; padding: .3rem .5rem; vertical-align: bottom}"
-    ".results td {text-align: right; padding: .3rem .5rem; border-top: 1px solid rgba(128,128,128,.25)}"
-    ".results td[title], .results th[title] {cursor: help}"
-    ".results td:first-child, .results th:first-child {text-align: left; white-space: nowrap}</style>"
-)
+HEAD = ("ELBO,<br>random code", "game,<br>random code", "ELBO,<br>limiting", "game,<br>limiting")
 
 
-def sentences(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
+def ordered(found: Sequence[Match]) -> list[Match]:
+    """Matches of one data set together, MNIST first, and of each the smallest model first."""
+    return sorted(found, key=lambda m: (m.config.data.name != "mnist", m.config.data.name, len(m.config.model.latents)))
+
+
+def _name(match: Match) -> str:
+    return words.pair(match.config)
+
+
+def _model(match: Match) -> str:
+    model = match.config.model
+    return f"{words.MODELS[model.kind].lower()} {words.code(model.latents)}"
+
+
+def sentences(found: Judged) -> None:
     """In words, computed from the figures: where the game is better and where it is not."""
-    for kind in KINDS:
-        st.markdown(results.summary(found, f"{DISTANCE}, {kind}"))
-    won = sum(v.winner == "game" for _, vs in found for v in vs)
-    lost = sum(v.winner == "elbo" for _, vs in found for v in vs)
-    total = sum(len(vs) for _, vs in found)
+    told = [verdicts for _, verdicts in found]
+    won = results.tally(told)
     st.markdown(
-        f"Of all {total} comparisons below (one figure of two pairs that differ in their learner only) the game is "
-        f"better in **{won}**, the ELBO in **{lost}**, and {total - won - lost} are within two standard errors of the "
-        "difference. Each pair was trained once, from one seed: the errors are those of measuring, not of training."
+        f"Counting one figure for each of {sum(i.counts for i in IDEAS)} ideas and each of {len(found)} matches (the "
+        f"same data, seed and networks, another learner), the game is better in **{won['game']}**, the ELBO in "
+        f"**{won['elbo']}**, and {won['tie']} differ by less than two standard errors.",
+        help="Figures that measure the same idea of the same images rise and fall together, so only the first of each "
+        "idea that has a verdict counts. Each pair was trained once, from one seed: the errors are those of measuring, "
+        "not of training.",
     )
+    named = [((words.DATA[m.config.data.name], _model(m)), verdicts) for m, verdicts in found]
+    st.markdown("\n".join(f"* {results.summary(idea, named)}" for idea in IDEAS if idea.counts))
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> None:
-    titles = "".join(f"<th>{h}</th>" for h in head)
-    st.html(f'{STYLE}<table class="results"><tr>{titles}</tr>{"".join(f"<tr>{r}</tr>" for r in rows)}</table>')
+def _heads(found: Judged, first: str) -> list[str]:
+    """Two lines: the data sets, and the models below them."""
+    data = [words.DATA[m.config.data.name] for m, _ in found]
+    above = "".join(f'<th colspan="{data.count(name)}">{escape(name)}</th>' for name in dict.fromkeys(data))
+    below = "".join(
+        f"<th>{words.MODELS[m.config.model.kind]}<br>{escape(words.code(m.config.model.latents))}</th>"
+        for m, _ in found
+    )
+    return [f'<tr class="data"><th></th>{above}</tr>', f"<tr><th>{first}</th>{below}</tr>"]
 
 
-def _tip(f: Figure | None) -> str:
-    if not f or f.get("value") is None:
-        return escape((f or {}).get("reason") or "not measured")
-    extractor = f" Extractor: {f['extractor']}." if f.get("extractor") else ""
-    return escape(f"{f.get('meaning', '')} n = {f['n']:,}, seed {f.get('seed', 0)}, unit: {f['unit']}.{extractor}")
-
-
-def _cell(f: Figure | None, colour: str | None = None, bold: bool = False) -> str:
-    style = f"color:{colour};" if colour else ""
-    return f'<td title="{_tip(f)}" style="{style}font-weight:{600 if bold else 400}">{results.shown(f)}</td>'
-
-
-def ours(found: Sequence[Match]) -> None:
-    """Frechet distances in our extractors' features."""
-    st.markdown("#### Our figures: Frechet distance to real images (lower is better)")
-    rows = []
-    for match in found:
-        row = results.distances(match)
-        cells = f"<td>{escape(match.name)}</td>"
-        for kind in KINDS:
-            elbo, game = row.get(f"{kind}, elbo"), row.get(f"{kind}, game")
-            best = results.winner(game, elbo) if game and elbo else None
-            cells += _cell(elbo, theme.LEARNER["elbo"], best == "elbo")
-            cells += _cell(game, theme.LEARNER["symmetric"], best == "game")
-        rows.append(cells + _cell(row.get("floor"), theme.NEUTRAL))
-    head = ("pair", "ELBO,<br>random code", "game,<br>random code", "ELBO,<br>limiting", "game,<br>limiting", "floor")
-    _table(head, rows)
+def ideas(found: Judged) -> None:
+    """Who is better: a line for each idea, by the figure that stands for it."""
+    rows = _heads(found, "")
+    for idea in IDEAS:
+        if idea.counts:
+            cells = "".join(_verdict(results.representative(idea, verdicts), named=True) for _, verdicts in found)
+            rows.append(f'<tr><td title="{escape(idea.about)}"><b>{idea.title}</b></td>{cells}</tr>')
+    st.html(tables.table(rows))
     st.caption(
-        "Features of our own classifiers, so comparable within a row only, not with the table on the right. *Random "
-        "code*: z from the prior, mean of x. *Limiting*: 1,000 sampled round trips from noise, then the mean of x. "
-        "*Floor*: other real images, the best that can be had at this n. ± one standard error (bootstrap over images); "
-        "bold: better by more than two standard errors of the difference."
+        "The figure that stands for the idea, and whose is better; above the game's value, below the ELBO's. "
+        "≈: within two standard errors of the difference. –: no verdict, as where only bounds are known. Point at a "
+        "figure to see what it means."
     )
+
+
+def _verdict(v: Verdict | None, named: bool = False) -> str:
+    if v is None:
+        return '<td title="Not measured for both, or not comparable">–</td>'
+    colour = WINNER[v.winner]
+    both = f"game: {measured.explained(v.game)} ELBO: {measured.explained(v.elbo)}"
+    name = f'<br><span style="font-size:.9em">{escape(_short(v.figure))}</span>' if named else ""
+    return (
+        f'<td title="{escape(both)}" style="background:{colour}26"><span style="color:{colour};font-weight:600">'
+        f'{LABEL[v.winner]}</span>{name}<br><span class="both">{_number(v.game)}<br>{_number(v.elbo)}</span></td>'
+    )
+
+
+def _short(figure: str) -> str:
+    """A figure's name without the set of images, which its line tells."""
+    return measured.label(next((figure.removesuffix(f", {k}") for k in KINDS if figure.endswith(k)), figure))
+
+
+def _number(f: Figure | None) -> str:
+    return f'<span style="white-space:nowrap">{measured.shown(f).replace("-", "−")}</span>'
+
+
+def ours(found: Judged) -> None:
+    """Fréchet distances in our extractors' features."""
+    st.markdown("#### Our Fréchet distances to real images (lower is better)")
+    head = "".join(f"<th>{h}</th>" for h in ("", *HEAD, "floor"))
+    rows = [f"<tr>{head}</tr>"]
+    for match, verdicts in found:
+        row = results.distances(match)
+        cells = f'<td class="name">{escape(_name(match))}</td>'
+        for kind in KINDS:
+            best = v.winner if (v := verdicts.get(f"{DISTANCE}, {kind}")) else None
+            cells += _cell(row.get(f"{kind}, elbo"), theme.LEARNER["elbo"], best == "elbo")
+            cells += _cell(row.get(f"{kind}, game"), theme.LEARNER["symmetric"], best == "game")
+        rows.append(f"<tr>{cells}{_cell(row.get('floor'), theme.NEUTRAL)}</tr>")
+    st.html(tables.table(rows))
+    st.caption(
+        "Features of our own classifiers, one for each data set, so comparable within one only, and not with the "
+        "authors' figures. *Random code*: z from the prior, mean of x. *Limiting*: 1,000 sampled round trips from "
+        "noise, then the mean of x. *Floor*: other real images, the best that can be had at this n. ± one standard "
+        "error (bootstrap over images); bold: better by more than two standard errors of the difference."
+    )
+
+
+def _cell(f: Figure | None, colour: str, bold: bool = False) -> str:
+    tip, style = escape(measured.explained(f)), f"color:{colour};font-weight:{600 if bold else 400}"
+    return f'<td title="{tip}" style="{style}">{_number(f)}</td>'
 
 
 def authors() -> None:
     """The published scores."""
-    st.markdown("#### The authors' figures: FID (lower is better)")
-    rows = []
+    st.markdown("#### The authors' FID (lower is better)")
+    rows = [f"<tr>{''.join(f'<th>{h}</th>' for h in ('', *HEAD))}</tr>"]
     for name, scores in results.AUTHORS.items():
-        cells = f"<td>{escape(name)}</td>"
+        cells = f'<td class="name">{escape(name)}</td>'
         for kind in KINDS:
             elbo, game = scores[kind]
             for value, who, best in ((elbo, "elbo", elbo < game), (game, "symmetric", game < elbo)):
                 cells += f'<td style="color:{theme.LEARNER[who]};font-weight:{600 if best else 400}">{value:.2f}</td>'
-        rows.append(cells)
-    _table(("", "ELBO,<br>random code", "game,<br>random code", "ELBO,<br>limiting", "game,<br>limiting"), rows)
+        rows.append(f"<tr>{cells}</tr>")
+    st.html(tables.table(rows))
     st.caption(
         "Inception features, 70,000 images, convolutional networks trained for 200,000 iterations of batch 1,024: "
         "published with the paper's code, without uncertainties. The game loses on random codes of Fashion-MNIST."
     )
 
 
-def wins(found: Sequence[tuple[Match, list[Verdict]]]) -> None:
-    """Every figure of every match: who is better."""
-    st.markdown("#### Every figure: who is better")
-    names = list(dict.fromkeys((v.group, v.figure) for _, vs in found for v in vs))
-    rows = []
-    for group, figure in names:
-        cells = f"<td>{escape(figure)}</td>"
-        for _, vs in found:
-            v = next((v for v in vs if (v.group, v.figure) == (group, figure)), None)
-            if v is None:
-                cells += "<td>–</td>"
-                continue
-            both = f"game {results.shown(v.game)}, ELBO {results.shown(v.elbo)} {v.game['unit']}."
-            cells += (
-                f'<td title="{escape(both)} {_tip(v.game)}" style="background:{WINNER[v.winner]}26">'
-                f'<span style="color:{WINNER[v.winner]};font-weight:600">{LABEL[v.winner]}</span><br>'
-                f'<span style="opacity:.75">{results.shown(v.game)}<br>{results.shown(v.elbo)}</span></td>'
+def every(found: Judged) -> None:
+    """Every figure of every match, under the idea that it belongs to: who is better."""
+    rows = _heads(found, "above: game, below: ELBO")
+    known = list(dict.fromkeys(name for _, verdicts in found for name in verdicts))
+    rest = tuple(name for name in known if all(name not in idea.figures for idea in IDEAS))
+    for idea in (*IDEAS, Idea("Further figures", "", rest, False)):
+        names = [name for name in idea.figures if name in known]
+        if names:
+            title = f"{idea.title}{'' if idea.counts else ' (not counted)'}"
+            rows.append(
+                f'<tr class="group"><td colspan="{len(found) + 1}" title="{escape(idea.about)}">{title}</td></tr>'
             )
-        rows.append(cells)
-    _table(("figure (above: game, below: ELBO)", *(escape(m.name) for m, _ in found)), rows)
-    st.caption("≈: within two standard errors of the difference. Point at a figure to see what it means.")
+        for name in names:
+            meaning = next(verdicts[name].game.get("meaning", "") for _, verdicts in found if name in verdicts)
+            cells = "".join(_verdict(verdicts.get(name)) for _, verdicts in found)
+            rows.append(f'<tr><td title="{escape(measured.label(meaning))}">{escape(_short(name))}</td>{cells}</tr>')
+    with st.expander("Every figure, by idea, the most telling first"):
+        st.html(tables.table(rows))

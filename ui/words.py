@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from symeq_core.config import Latent
+from symeq_core.config import Config, Latent
 
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 SHORT = {"symmetric": "Game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
@@ -54,6 +54,11 @@ def code(latents: Iterable[Latent]) -> str:
     sizes = [("×".join(map(str, z.event)), UNITS[z.family]) for z in latents]
     one = len({unit for _, unit in sizes}) == 1
     return " → ".join(n if one else f"{n} {unit}" for n, unit in sizes) + (f" {sizes[0][1]}" if one else "")
+
+
+def pair(c: Config) -> str:
+    """What two networks are, but for their learner, as in `MNIST · Ladder 30 → 100 bits`."""
+    return f"{DATA[c.data.name]} · {MODELS[c.model.kind]} {code(c.model.latents)}"
 
 
 HELP = {
