@@ -8,7 +8,7 @@ import io
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,6 +121,7 @@ class Film:
     shape: Shape
     probe: bytes
     probe_count: int
+    still: bool = False  # it shows weights that don't change, and so stands for every step
 
 
 def film(kind: str, snapshots: Mapping[int, Path], shape: Shape) -> Film | None:
@@ -139,6 +140,12 @@ def film(kind: str, snapshots: Mapping[int, Path], shape: Shape) -> Film | None:
     return Film(steps, [found[s] for s in steps], layout(kind, last, shape), shape, strip(images), len(images))
 
 
+def still(kind: str, pictures: Path, shape: Shape) -> Film | None:
+    """The boards of this kind of weights that have one state only."""
+    found = film(kind, {0: pictures}, shape)
+    return found and replace(found, still=True)
+
+
 def _png(path: Path) -> bytes | None:
     """A whole PNG; None where it is missing or torn."""
     try:
@@ -151,18 +158,21 @@ def _png(path: Path) -> bytes | None:
 def pack(kind: str, title: str, films: Sequence[Film], about: Sequence[Mapping[str, Any]]) -> bytes:
     """What the scrubber in the browser draws: uint32 length of a JSON header, the header, then the PNGs it counts.
 
-    about: letter, name and colours of each film. The data column is shared where all probe images are the same, else
-    every film has its own; differences need images of one shape.
+    about: letter, name and colours of each film. A still one makes no steps of its own. The data column is shared where
+    all probe images are the same, else every film has its own; differences need images of one shape.
     """
     same = len({f.probe for f in films}) == 1
-    steps, shown = timeline([f.steps for f in films])
+    steps, shown = timeline([f.steps for f in films if not f.still] or [f.steps for f in films])
+    places = {k: i for i, k in enumerate(k for k, f in enumerate(films) if not f.still)}
+    if places:
+        shown = [[row[places[k]] if k in places else 0 for k in range(len(films))] for row in shown]
     blobs: list[bytes] = []
     pairs: list[dict[str, Any]] = []
     for f, words in zip(films, about, strict=True):
         native, size = (f.shape[2], f.shape[1]), tile(f.shape)
         pairs.append(
             {**words, "native": native, "tile": size, "steps": f.steps, "first": len(blobs), "count": len(f.boards)}
-            | {"boxes": f.layout.model}
+            | {"boxes": f.layout.model, "still": f.still}
         )
         blobs += f.boards
     data = []

@@ -348,6 +348,18 @@ def _chain_table(found: dict[str, Any]) -> None:
     _table(("k", "retention", "Fréchet distance"), rows)
 
 
+def _pictures(o: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from . import portrait
+    from .trainer import set_threads
+
+    set_threads(0)
+    with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
+        print(portrait.compute(report.folder_of(o.target), lambda _, done: bar.update(100 * done - bar.n)))
+    return 0
+
+
 def _import_authors(o: argparse.Namespace) -> int:
     from .authors import import_authors
 
@@ -426,6 +438,9 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("targets", type=Path, nargs="+", metavar="TARGET", help="checkpoint or run folders")
     c.add_argument("--start", choices=("test", "prior", "noise"), default="test", help="where the chains begin")
     c.add_argument("--write", action="store_true", help="those from random codes and noise, into TARGET/chains.json")
+
+    c = command("pictures", _pictures, "Pictures of the weights as they are, for a pair without snapshots.")
+    c.add_argument("target", type=Path, help="a checkpoint or run folder")
 
     c = command("import-authors", _import_authors, "Read a model saved by the paper's authors into a checkpoint.")
     c.add_argument("file", type=Path, help="a state dict written by torch.save; only weights are read")

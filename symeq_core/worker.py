@@ -19,21 +19,20 @@ import torch
 from . import metrics, snapshots
 from .checkpoints import pair_tensors, read_tensors, saved_step, write_tensors
 from .config import FIXED, Config, check_live, override
-from .datasets import Dataset, complete, load_data
+from .datasets import complete, load_data
 from .errors import SymeqError, UsageError
 from .factors import Implicit
 from .learners import moves
 from .models import build, set_label_bank
 from .runs import PLAYERS, Run
 from .seeds import derive
-from .sources import Source, clean
+from .sources import Source
 from .trainer import NonFinite, Trainer, device_of, set_threads
 
 POLL_SECONDS = 0.1  # between looks for commands
 PAUSE_SECONDS = 0.03
 LATE_SECONDS = 15.0  # a checkpoint waits no longer than this for metrics to be due
 DATA_SECONDS = 0.5  # between reports while data load
-PROBE = 500  # test images of the probe set
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -109,7 +108,7 @@ class Worker:
         if not fresh:
             self._restore(device)
         self.run.drop_snapshots(after=-1 if fresh else self.trainer.iteration)
-        images, self.labels = _probe(self.data, self.config)
+        images, self.labels = snapshots.probe_set(self.data, self.config)
         self.probe = images.to(device)
         self._emit(
             {
@@ -402,11 +401,3 @@ def _is_pictured(step: int, every: int, last: bool) -> bool:
 
 def _count(chain: torch.nn.Module) -> int:
     return sum(w.numel() for w in chain.parameters())
-
-
-def _probe(data: Dataset, config: Config) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The fixed probe set: test images chosen by the seed, as the model sees them, and their labels, if any."""
-    g = torch.Generator().manual_seed(derive(config.seed, "probe set"))
-    chosen = torch.randperm(len(data.test), generator=g)[:PROBE]
-    labels = data.test.labels
-    return clean(data.test.images[chosen], config.data), None if labels is None else labels[chosen]

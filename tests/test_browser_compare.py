@@ -158,3 +158,49 @@ def test_the_pointer_magnifies_and_a_click_follows_an_image(app, browser, scheme
     ground = board.evaluate("c => [...c.getContext('2d').getImageData(0, c.height - 1, 1, 1).data].slice(0, 3)")
     assert ground == ([255, 255, 255] if scheme == "light" else [0x10, 0x14, 0x1C])
     page.context.close()
+
+
+def test_nonsense_in_the_link_is_told_in_a_sentence_each_until_the_view_is_changed(app, page):
+    opened(page, app, "&t=zzz&view=foo&size=-5&gain=7&pin=-1&all=maybe")
+    note = page.locator(".scrub .note")
+    assert note.inner_text().split(". ") == [
+        "t=zzz in the link is not a number, so it is passed over",
+        "view=foo in the link is none of side, flicker, difference: side is shown",
+        "gain=7 in the link is none of 1, 0.5, 0.25: 1 is shown",
+        "size=-5 in the link is outside 8 to 280, so 8 is shown",
+        "all=maybe in the link is none of 1, 0: 0 is shown",
+        "pin=-1 in the link is not the index of an image, so the first one is followed.",
+    ]
+    assert step_of(page) == max(snapshots(A))
+    press(page, "ArrowLeft")
+    assert note.inner_text() == ""
+    page.wait_for_url(lambda url: "view=foo" not in url and "pin=-1" not in url)
+
+
+def test_a_zoom_of_the_curves_survives_other_controls_and_reruns(app, page):
+    opened(page, app)
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    chart.locator("svg, canvas").first.wait_for()
+    chart.scroll_into_view_if_needed()
+    before = shot(chart)
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+    page.mouse.wheel(0, -600)
+    wait(lambda: shot(chart) != before, "it is zoomed")
+    page.wait_for_timeout(1500)
+    zoomed = shot(chart)
+    page.get_by_text("Random codes", exact=True).click()  # another fragment
+    page.wait_for_timeout(1500)
+    page.get_by_text("Decoder p, term by term", exact=True).click()
+    page.get_by_text("the whole utility", exact=True).wait_for()
+    page.get_by_text("Test set", exact=True).click()
+    page.get_by_text("Probe set:").wait_for()
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    chart.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)
+    page.mouse.move(5, 5)
+    wait(lambda: shot(page.locator("[data-testid=stVegaLiteChart]").first) == zoomed, "the zoom is there again", 20)
+
+
+def shot(chart):
+    return chart.locator("canvas, svg").first.screenshot()

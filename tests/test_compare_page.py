@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from symeq_core import gallery, store
+from symeq_core import gallery, portrait, store
 from symeq_core.config import override
 from symeq_core.presets import preset
 from symeq_core.runs import Run
@@ -118,18 +118,51 @@ def test_limiting_samples_that_a_run_has_not_are_told(root):
     assert [p["letter"] for p in packed(at)["pairs"]] == ["A"]
 
 
-def test_a_pair_without_snapshots_or_events_is_still_compared(root):
-    folder = root / "bare"
-    shutil.copytree(gallery.SHIPPED / A, folder)
-    shutil.rmtree(folder / "snapshots")
-    (folder / "events.jsonl").unlink()
+@pytest.fixture
+def bare(root, tmp_path, monkeypatch):
+    """An own pair of weights alone, and what was started in processes of their own."""
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
+    started = []
+    monkeypatch.setattr(store.Entry, "launch", lambda self, arguments: started.append(arguments))
+    monkeypatch.setattr(store.Entry, "is_running", lambda self: bool(started) and not self.is_done())
+    shutil.copytree(gallery.SHIPPED / A, root / "bare", ignore=shutil.ignore_patterns("snapshots", "events.jsonl"))
+    return started
+
+
+def test_a_pair_without_snapshots_or_events_is_still_compared(root, bare):
     at = opened(PAGE, a="own:bare", b=B)
-    assert "A has no snapshots" in at.info[0].value
+    assert bare == [["pictures", str((root / "bare").resolve())]]
+    assert any("A has no snapshots" in p.proto.text for p in at.get("progress"))
+    assert [p["letter"] for p in packed(at)["pairs"]] == ["B"]
     assert any("trained elsewhere" in h.proto.body for h in at.get("html"))
     assert "differ in the learner only" in texts(at)
-    at = opened(PAGE, a="own:bare", b="own:bare")
-    assert "the same pair" in texts(at)
-    assert "no curves" in texts(at)
+    assert "no curves" in texts(opened(PAGE, a="own:bare", b="own:bare"))
+
+
+def test_its_pictures_are_drawn_once_and_stand_at_every_step(root, bare, monkeypatch):
+    monkeypatch.setattr(portrait, "CHAIN", 3)
+    folder = portrait.compute(root / "bare")
+    for show in ("Reconstructions", "Random codes", "Limiting images", "Interpolations", "Round trips"):
+        at = opened(PAGE, a="own:bare", b=B, show=show)
+        header = packed(at)
+        assert [p["still"] for p in header["pairs"]] == [True, False]
+        assert header["steps"] == sorted(gallery.find(Path("none"), B).snapshots())
+        assert all(row[0] == 0 for row in header["shown"])
+    assert packed(opened(PAGE, a="own:bare", b="own:bare"))["steps"] == [0]
+    assert not bare
+    last = list(gallery.find(Path("none"), A).snapshots().values())[-1]
+    for name in ("samples.png", "reconstructions.png", "round_trips.png", "interpolations.png"):
+        assert (folder / name).read_bytes() == (last / name).read_bytes(), "as in training, of the same weights"
+
+
+def test_pictures_that_could_not_be_drawn_are_told_with_a_way_out(root, bare):
+    with pytest.raises(ZeroDivisionError), portrait.entry(root / "bare").computing():
+        raise ZeroDivisionError("the disk is full")
+    at = opened(PAGE, a="own:bare", b=B)
+    assert "could not be drawn: the disk is full" in at.error[0].value
+    at.button(key="draw A").click().run()
+    assert len(bare) == 1
+    assert not at.error
 
 
 def test_damaged_snapshots_events_and_figures_are_left_out(root):

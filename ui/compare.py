@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from symeq_core import boards, compare
+from symeq_core import boards, compare, portrait
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import cards, evaluate, pairs, say, words
+from . import cards, evaluate, pairs, portraits, say, words
 from .choice import segments
 
 HERE = Path(__file__).parent
@@ -168,12 +168,16 @@ def pictures(chosen: Sequence[Column]) -> None:
     shown, films = [], []
     for column in chosen:
         steps = tuple(column.pair.snapshots())
+        if not steps and not portraits.ready(column.letter, column.pair):
+            continue
         film = _film(kind, str(column.pair.folder), steps, column.pair.stamp())
         if film:
             shown.append(column)
             films.append(film)
         else:
-            st.info(f"{column.letter} {_why_not(kind, bool(steps))}")
+            st.info(
+                f"{column.letter} has no {PICTURES[kind].lower()} in its snapshots: choose other pictures or pairs."
+            )
     if not shown:
         return
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
@@ -185,7 +189,10 @@ def _locked(kind: str, chosen: Sequence[Column]) -> str:
     """How long chains are, and what is not the same in all columns."""
     text = ""
     if kind == "limiting":
-        lengths = {c.letter: f"{c.pair.config().train.snapshot_chain:,}" for c in chosen}
+        lengths = {
+            c.letter: f"{c.pair.config().train.snapshot_chain if c.pair.snapshots() else portrait.CHAIN:,}"
+            for c in chosen
+        }
         text = f"Length of the chain: {_each(lengths)} round trips."
     seeds = {c.letter: str(c.pair.config().seed) for c in chosen}
     if len(set(seeds.values())) > 1:
@@ -199,17 +206,15 @@ def _each(values: dict[str, str]) -> str:
     return one.pop() if len(one) == 1 else ", ".join(f"{letter}: {value}" for letter, value in values.items())
 
 
-def _why_not(kind: str, has_snapshots: bool) -> str:
-    if has_snapshots:
-        return f"has no {PICTURES[kind].lower()} in its snapshots: choose other pictures, or another pair."
-    return "has no snapshots of its training: there is nothing to scrub through. Choose another pair."
-
-
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _film(kind: str, folder: str, steps: tuple[int, ...], stamp: tuple[str, int, int]) -> boards.Film | None:
     pair = Pair("", Path(folder))
     shape = pair.config().model.x_shape
-    return boards.film(kind, pair.snapshots(), shape) if shape else None
+    if shape is None:
+        return None
+    if not steps:
+        return boards.still(kind, portrait.entry(pair.folder).folder, shape)
+    return boards.film(kind, pair.snapshots(), shape)
 
 
 def _about(chosen: Sequence[Column]) -> list[dict[str, str]]:

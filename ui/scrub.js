@@ -48,14 +48,30 @@ class Scrubber {
 
   fromUrl() {
     const q = new URLSearchParams(location.search);
-    const one = (name, among, or) => (among.includes(q.get(name)) ? q.get(name) : or);
-    this.wanted = q.has("t") ? Number(q.get("t")) : Infinity; // a training step
+    this.wrong = []; // what the link says that can't be, told until the view is changed
+    const told = (name, why) => this.wrong.push(`${name}=${q.get(name).slice(0, 20)} in the link is ${why}.`);
+    const one = (name, among, or) => {
+      if (!q.has(name) || among.includes(q.get(name))) return q.get(name) ?? or;
+      told(name, `none of ${among.join(", ")}: ${or} is shown`);
+      return or;
+    };
+    const number = (name, or, low, high) => {
+      const text = q.get(name), n = Number(text);
+      if (text === null) return or;
+      if (!text.trim() || !Number.isFinite(n)) return told(name, "not a number, so it is passed over"), or;
+      const near = Math.min(high, Math.max(low, n));
+      if (near !== n) told(name, `outside ${low} to ${high}, so ${near} is shown`);
+      return near;
+    };
+    this.wanted = number("t", Infinity, 0, 1e12); // a training step
     this.view = one("view", VIEWS, "side");
     this.gain = one("gain", GAINS, "1");
     this.ref = one("ref", REFS, "a");
-    this.size = Math.min(280, Math.max(8, Number(q.get("size")) || 56));
-    this.everything = q.get("all") === "1";
-    this.pin = (q.get("pin") || "0").split(".").map((k) => Math.max(0, Number(k) || 0));
+    this.size = number("size", 56, 8, 280);
+    this.everything = one("all", ["1", "0"], "0") === "1";
+    const pin = q.get("pin") || "0", sound = /^\d{1,6}(\.\d{1,6})?$/.test(pin);
+    if (!sound) told("pin", "not the index of an image, so the first one is followed");
+    this.pin = (sound ? pin : "0").split(".").map(Number);
   }
 
   changed() {
@@ -185,6 +201,7 @@ class Scrubber {
     at = Math.min(this.h.steps.length - 1, Math.max(0, at));
     if (at === this.at) return;
     this.at = at;
+    this.wrong = [];
     this.wanted = at === this.h.steps.length - 1 ? Infinity : this.h.steps[at];
     this.draw();
     this.changed();
@@ -217,6 +234,7 @@ class Scrubber {
   }
 
   again() {
+    this.wrong = [];
     if (this.view !== "flicker") this.held = false;
     this.controls();
     this.draw();
@@ -498,14 +516,15 @@ class Scrubber {
     const h = this.h, step = h.steps[this.at], shown = h.shown[this.at];
     this.find(".time").value = this.at;
     this.find(".time").setAttribute("aria-valuetext", `iteration ${said(step)}`);
-    this.find(".step").textContent = `iteration ${said(step)}`;
+    this.find(".step").textContent = this.films.every((f) => f.still) ? "present weights" : `iteration ${said(step)}`;
     const notes = this.films.map((f, k) => {
       if (shown[k] === null) return `${f.letter} has no snapshot yet`;
       if (f.bitmaps[shown[k]] === null) return `${f.letter}'s snapshot is damaged`;
+      if (f.still) return `${f.letter} shows its present weights at every step, as it has no snapshots of its training`;
       const own = f.steps[shown[k]];
       return own === step ? "" : `${f.letter} shows iteration ${said(own)}, ${shown[k] === f.count - 1 ? "its last" : "its nearest earlier snapshot"}`;
     }).filter(Boolean);
-    this.find(".note").textContent = notes.length ? `${notes.join("; ")}.` : "";
+    this.find(".note").textContent = [...this.wrong, ...(notes.length ? [`${notes.join("; ")}.`] : [])].join(" ");
     const all = this.find(".all");
     all.hidden = m.n <= m.most;
     all.textContent = this.everything ? "Show fewer" : `Show all ${m.n}`;
