@@ -66,10 +66,38 @@ def test_a_link_brings_image_seed_step_and_display():
 
 
 @pytest.mark.parametrize(
-    "query", [{"k": "x"}, {"k": "-3"}, {"show": "x"}, {"start": "x"}, {"image": "-1"}, {"seed": "a"}, {"class": "99"}]
+    "query",
+    [
+        {"k": "x"},
+        {"k": "-3"},
+        {"show": "x"},
+        {"start": "x"},
+        {"image": "-1"},
+        {"seed": "a"},
+        {"k": "9999"},
+        {"mk": "2"},
+    ],
 )
-def test_nonsense_in_the_url_does_no_harm(query):
-    assert given(opened(PAGE, **PAIRS, **query), "film")
+def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
+    at = opened(PAGE, **PAIRS, **query)
+    assert given(at, "film")
+    (value,) = query.values()
+    told = [w.value for w in at.warning]
+    assert len(told) == 1
+    assert f"the link asks for '{value}'" in told[0]
+
+
+def test_a_whole_link_is_told_nothing_about():
+    query = {
+        "k": "30",
+        "show": "sample",
+        "start": "One image",
+        "image": "17",
+        "seed": "5",
+        "class": "3",
+        "mk": "k = 10",
+    }
+    assert not opened(PAGE, **PAIRS, **query).warning
 
 
 def test_pairs_of_different_data_are_not_summed_up_as_if_comparable():

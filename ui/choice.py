@@ -44,3 +44,12 @@ def told_unknown(label: str, key: str, options: Iterable[str], shown: str) -> No
     known = f" To choose from: {', '.join(options)}." if len(options) > 1 else ""
     asked = f"{label}: the link asks for {value[:40]!r}, which is not there"
     st.warning(say.quoted(f"{asked}; shown instead: {shown}.{known}"))
+
+
+def told_number(label: str, key: str, low: int, high: int, shown: str) -> None:
+    """The same of a widget for whole numbers from low to high."""
+    value = st.query_params.get(key)
+    if value is None or key in st.session_state or (value.isdecimal() and low <= int(value[:20]) <= high):
+        return
+    asked = f"{label}: the link asks for {value[:40]!r}, which is no whole number from {low:,} to {high:,}"
+    st.warning(say.quoted(f"{asked}; shown instead: {shown}."))

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from . import say
+from .choice import told_number, told_unknown
 
 HERE = Path(__file__).parent
 AT_ONCE = 20  # steps that are there with the first picture
@@ -71,6 +72,10 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
     held = st.session_state.get("film") or {}
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
+    ks = reels[0].film.ks
+    if not held:
+        told_number("Round trips k", "k", 0, ks[-1], "the film from its beginning")
+        told_unknown("Shown", "show", SHOWN, SHOWN[0])
     k, shown = st.query_params.get("k", ""), st.query_params.get("show")
     st.html(STEADY)
     with st.container(key="film-box"):
@@ -78,8 +83,8 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
             key="film",
             data={
                 "id": identity,
-                "ks": list(reels[0].film.ks),
-                "k": int(k) if k.isdecimal() and len(k) < 6 else None,
+                "ks": list(ks),
+                "k": int(k) if k.isdecimal() and int(k[:20]) <= ks[-1] else None,
                 "show": shown if shown in SHOWN else SHOWN[0],
                 "pairs": [name | part for name, part in zip(names, sent, strict=True)],
             },

@@ -11,7 +11,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import film, pad, pairs, picker, say, words
-from .choice import segments
+from .choice import segments, told_number, told_unknown
 
 KINDS = {
     "each": "Every class",
@@ -43,6 +43,10 @@ class Start:
 
 def choose(both: Sequence[Pair]) -> Start:
     """The start, chosen in a row of controls and kept in the address."""
+    told_unknown("Start from", "start", KINDS.values(), KINDS["each"])
+    told_number("Seed", "seed", 0, 2**31, "0")
+    told_number("Set", "set", 0, 999, "0")
+    told_number("Image", "image", 0, 10**6, "0")
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
     with left:
         kind = segments("Start from", KINDS, "start", help=HELP)
@@ -72,6 +76,7 @@ def _pick(pair: Pair, index: int) -> None:
     wanted = None
     if classes is not None:
         every = ["all", *names[: int(classes.max()) + 1]]
+        told_unknown("Class", "class", every, "all")
         shown = st.pills("Class", every, default="all", required=True, key="class", bind="query-params")
         wanted = None if shown == "all" else every.index(shown) - 1
     places = range(len(x)) if wanted is None else (classes == wanted).nonzero()[:, 0].tolist()

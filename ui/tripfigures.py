@@ -10,6 +10,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import pairs, pictures, say, theme, words
+from .choice import told_unknown
 
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
 FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
@@ -154,11 +155,13 @@ def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None
         help="Each row: chains that began in this class. Each column: the class they are in after k round trips, in "
         "percent of the row (5 % and more are written). A chain that stays is on the diagonal.",
     )
+    called = {n: f"k = {n:,}" for n in steps}
+    told_unknown("Round trips k", "mk", called.values(), called[steps[0]])
     k = st.segmented_control(
         "Round trips k",
         steps,
         default=steps[0],
-        format_func=lambda n: f"k = {n:,}",
+        format_func=called.__getitem__,
         required=True,
         key="mk",
         bind="query-params",
