@@ -33,7 +33,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Every shipped pair anew: training takes two to three hours of one core, evaluation half an hour.
+# Every shipped pair anew: training takes about four hours of one core, the rest about forty minutes.
 checkpoints: install
 	$(BIN)/python -m symeq_core ship --all
 	$(BIN)/python -m symeq_core evaluate --write checkpoints/*-*
