@@ -49,8 +49,17 @@ def styles(runs: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def compared(data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, height: int = 220) -> None:
-    """One series of several runs (columns pair, step, seconds, value and, maybe, stderr), a line each."""
+Zoom = dict[str, list[float]]  # ends of the axes x and y
+
+
+def compared(
+    data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, start: Zoom | None = None
+) -> Zoom | None:
+    """One series of several runs (columns pair, step, seconds, value and, maybe, stderr), a line each.
+
+    Returns how far it is zoomed. start: how far it is at first, which may not change while it is shown, as it would be
+    drawn anew.
+    """
     shown = data.merge(style[["pair", "name"]], on="pair")
     domain = list(style["pair"])
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
@@ -77,8 +86,12 @@ def compared(data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataF
             y=alt.Y("lo:Q", title=y_title, scale=scale), y2="hi:Q", strokeDash=alt.StrokeDash()
         )
         layers.insert(0, band)
-    layers[-1] = layers[-1].add_params(alt.selection_interval(name="zoom", bind="scales"))
-    st.altair_chart(alt.layer(*layers).properties(height=height), key=key, on_select="rerun", selection_mode="zoom")
+    zoom = alt.selection_interval(name="zoom", bind="scales", **({"value": start} if start else {}))
+    layers[-1] = layers[-1].add_params(zoom)
+    chart = alt.layer(*layers).properties(height=220)
+    event = st.altair_chart(chart, key=key, on_select="rerun", selection_mode="zoom")
+    seen = event["selection"].get("zoom") or {}
+    return {"x": seen[x], "y": seen["value"]} if {x, "value"} <= set(seen) else None
 
 
 def _late(data: pd.DataFrame, x: str) -> list[float]:

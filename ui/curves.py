@@ -1,6 +1,7 @@
 """Learning curves of pairs on one axis: figures of the probe set, and each player's utility term by term."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -37,16 +38,29 @@ def curves(chosen: Sequence[Column]) -> None:
         st.info("These pairs have no curves: they hold no record of their training.")
         return
     panels = [p for p in panels if (table["series"] == p[0]).any()]
-    columns = st.columns(3 if len(panels) == 3 else 2, vertical_alignment="bottom")
-    for k, (name, title, help_text) in enumerate(panels):
-        with columns[k % len(columns)]:
-            st.markdown(title, help=help_text)
-            part = table[table["series"] == name].drop(columns="series")
-            charts.compared(part, f"{what} {name} {x}", x, "nats per image", styles)
+    zooms = _zooms(f"{what} {x}")
+    across = 3 if len(panels) == 3 else 2
+    for first in range(0, len(panels), across):  # line by line, so that the charts of a line stand level
+        row = st.columns(across, vertical_alignment="bottom")
+        for column, (name, title, help_text) in zip(row, panels[first : first + across], strict=False):
+            with column:
+                st.markdown(title, help=help_text)
+                part = table[table["series"] == name].drop(columns="series")
+                key = f"{what} {name} {x}"
+                start = zooms["start"].get(key)
+                zooms["now"][key] = charts.compared(part, key, x, "nats per image", styles, start)
     st.caption(
         "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
         "move, double click to come back."
     )
+
+
+def _zooms(shown: str) -> dict[str, Any]:
+    """How far each chart is zoomed, and what those start from that are shown anew."""
+    state = st.session_state.setdefault("zooms", {"shown": None, "now": {}, "start": {}})
+    if state["shown"] != shown:
+        state["shown"], state["start"] = shown, dict(state["now"])
+    return state
 
 
 def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:
@@ -63,8 +77,8 @@ def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) ->
         title = "the whole utility" if name == "sum" else name
         said = {c.letter: _formula(c.pair, player, name) for c in chosen}
         shown = {a: f for a, f in said.items() if f}
-        one = len(set(shown.values())) == 1
-        lines = [next(iter(shown.values()))] if one else [f"{a}: {f}" for a, f in shown.items()]
+        alike = {f: ", ".join(a for a, own in shown.items() if own == f) for f in dict.fromkeys(shown.values())}
+        lines = list(alike) if len(alike) == 1 else [f"{letters}: {f}" for f, letters in alike.items()]
         sizes = sorted({terms.units(c.pair.config().model, name) for c in chosen}) if name != "sum" else []
         many = f"Summed over {' or '.join(f'{k:,}' for k in sizes)} units." if sizes else "The sum of its terms."
         panels.append((name, "  \n".join([f"**{title}**", *lines]), many))

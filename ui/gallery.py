@@ -21,7 +21,11 @@ PAGES = {
     "pages/4_Latent_space.py": "Latent space",
     "pages/5_Round_trip.py": "Round trip",
 }
-WIDTH, OWN_WIDTH = 345, 253  # of a box in pixels: three in a row at 1440, two at 1024
+WIDTH, OWN_WIDTH = 345, 220  # least of a box in pixels: three in a row at 1440, two at 1024
+GRID = (
+    "<style>.st-key-cards{w} {{display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax({w}px, 1fr))}}"
+    ".st-key-cards{w} > * {{width: 100% !important; height: 100%}}</style>"
+)
 T = TypeVar("T")
 
 
@@ -36,10 +40,11 @@ def show(root: Path) -> None:
 
 
 def _cards(items: list[T], width: int, draw: Callable[[T], None]) -> None:
-    """Items in bordered boxes of this width, as many in a row as there is room for."""
-    with st.container(horizontal=True, gap="small"):
+    """Items in bordered boxes of at least this width, as many in a row as there is room for."""
+    st.html(GRID.format(w=width))
+    with st.container(key=f"cards{width}"):
         for item in items:
-            with st.container(border=True, width=width):
+            with st.container(border=True, height="stretch"):
                 draw(item)
 
 

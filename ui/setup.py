@@ -26,7 +26,7 @@ CSS = """<style>
 [data-testid="stImage"] img {image-rendering: pixelated}
 [data-testid="stSelectbox"] input {text-overflow: ellipsis}
 @media (max-width: 1100px) {:is(.st-key-a, .st-key-b) [data-testid="stSelectbox"] input {font-size: .8rem}}
-[data-testid="stHorizontalBlock"]:has(> * .st-key-swap) > [data-testid="stColumn"] {flex: 1 1 0; min-width: 170px}
+[data-testid="stHorizontalBlock"]:has(> * .st-key-swap) > [data-testid="stColumn"] {flex: 1 1 0; min-width: 240px}
 [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:has(.st-key-swap) {flex: 0 0 3.2rem; min-width: 3.2rem}
 </style>"""
 
