@@ -22,11 +22,11 @@ st.markdown("### Latent space")
 
 
 @st.fragment
-def explore(a, b, view):
+def explore(root, a, b, view):
     """The maps, their numbers, and what is selected on them."""
     try:
         with st.container():  # what is to be told has a place of its own, so that the maps keep theirs
-            found = latent.sides(a, b, view)
+            found = latent.sides(root, a, b, view)
             view = latent_wait.ready(found, view)
             maps, fit = latent_view.drawn(found, view)
             latent_url.begin()
@@ -42,7 +42,7 @@ def explore(a, b, view):
 
 try:
     a, b = pairs.choose(root)
-    explore(a, b, latent_choose.choose(a, b))
+    explore(root, a, b, latent_choose.choose(a, b))
 except SymeqError as e:
     say.error(e)
 warm(root)

@@ -195,17 +195,38 @@ def test_what_a_link_asks_for_in_vain_is_told(root):
 def test_pairs_that_cannot_be_put_beside_each_other_are_told_and_a_is_shown(root):
     config = complete(override(preset("digits-flat-symmetric"), {"model.hidden": [8], "data.binarize": 0.2}))
     save_pair(root / "other", *build(config.model), config)
-    at = opened(b="own:other")
-    assert "no image has a point on both maps" in at.warning[0].value
+    at = opened(b="own:other", colour="Neighbours shared by A and B")
+    assert "see the same images differently" in at.warning[0].value
+    assert "wants two maps" in texts(at)
     assert len(sent(at)[0]["panes"]) == 1
     at = opened(b="own:digits-plane-symmetric")
-    assert "differ in kind" in at.warning[0].value
+    assert "A code of A is 16 bits and one of B is 2 reals" in at.warning[0].value
+    at = opened(a="own:digits-plane-symmetric", b="own:digits-flat-symmetric")
+    assert len(sent(at)[0]["panes"]) == 1
+
+
+def test_a_pair_of_other_data_can_be_put_right_by_a_button(root):
+    config = complete(override(preset("mnist-flat-symmetric"), {"model.hidden": [8]}))
+    save_pair(root / "other", *build(config.model), config)
+    at = opened(b="own:other")
+    assert at.warning[0].value == (
+        "A was trained on Digits 8×8 and B on MNIST, so their maps would show different images. A is shown alone; ⇄ "
+        "shows B."
+    )
+    button = next(k for k in at.button if k.key == "suits")
+    assert "digits" in button.label
+    button.click().run()
+    assert at.query_params["b"] == "own:digits-flat-elbo"
+    assert not at.warning
+    assert len(sent(at)[0]["panes"]) == 2
 
 
 def test_a_damaged_pair_is_one_sentence(root):
     (root / "digits-flat-elbo" / "model.safetensors").write_bytes(b"nothing")
     at = opened()
     assert "damaged" in texts(at)
+    assert "A is shown alone." in at.warning[0].value
+    assert len(sent(at)[0]["panes"]) == 1
 
 
 def test_umap_is_computed_beside_the_app_and_pca_shown_meanwhile(monkeypatch):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from . import latent_map, pairs, say, words
 NEAR = 8  # neighbours shown
 K = 10  # neighbours counted
 PRIOR = 1000  # codes drawn from the prior
+ALONE = "A is shown alone; ⇄ shows B."
 
 
 @dataclass(frozen=True)
@@ -156,24 +158,46 @@ def kept(a: Side, b: Side, codes: str) -> np.ndarray:
     return _kept(a.z(codes), b.z(codes), (a.key, b.key, codes))
 
 
-def sides(a: Pair, b: Pair, view: View) -> list[Side]:
-    """A and B, or A alone, with the reason told, where B can't be put beside it."""
+def sides(root: Path, a: Pair, b: Pair, view: View) -> list[Side]:
+    """A and B, or A alone where B can't be put beside it: then why, and a button that puts A's counterpart there."""
     found = [Side(a, "A", view.layer, view.n)]
     try:
-        if not _same_images(a, b):
-            ours, theirs = words.DATA[a.config().data.name], words.DATA[b.config().data.name]
-            reason = f"A knows {ours}, B {theirs}" if ours != theirs else "A and B see their images differently"
-            raise SymeqError(f"{reason}, so no image has a point on both maps: choose pairs of the same data. A alone:")
         other = Side(b, "B", view.layer, view.n)
-        if other.discrete != found[0].discrete or (view.kind == "native" and not other.plane):
-            what = "bits or classes" if found[0].discrete else f"{found[0].latent.units} real numbers"
-            raise SymeqError(f"A's codes are {what}, B's are not, so their maps differ in kind: choose alike. A alone:")
-        found.append(other)
-        if other.layer != view.layer:
-            st.caption(f"B has no layer {view.layer}: its {other.layer} is shown.")
+        why = _apart(found[0], other, view)
     except SymeqError as e:
-        st.warning(say.quoted(e))
-    return found
+        why = f"{e} A is shown alone."
+    if why:
+        st.warning(say.quoted(why))
+        _offer(root, a, b)
+        return found
+    if other.layer != view.layer:
+        st.caption(f"B has no layer {view.layer}: its {other.layer} is shown.")
+    return [*found, other]
+
+
+def _apart(a: Side, b: Side, view: View) -> str:
+    """Why the two can't be compared, in a sentence; empty where they can."""
+    if not _same_images(a.pair, b.pair):
+        ours, theirs = (words.DATA[s.pair.config().data.name] for s in (a, b))
+        if ours != theirs:
+            return f"A was trained on {ours} and B on {theirs}, so their maps would show different images. {ALONE}"
+        return f"A and B see the same images differently (size, or what counts as ink): no map has both. {ALONE}"
+    if a.discrete != b.discrete or (view.kind == "native" and not b.plane):
+        ours, theirs = (words.code([s.latent]) for s in (a, b))
+        return f"A code of A is {ours} and one of B is {theirs}, so their maps differ in kind. {ALONE}"
+    return ""
+
+
+def _offer(root: Path, a: Pair, b: Pair) -> None:
+    """A button that puts a pair into B that A can be compared with, where there is one."""
+    other = pairs.another(root, [a])
+    try:
+        suits = other != b and _same_images(a, other)
+    except SymeqError:
+        return
+    if suits and st.button(f"Compare with {say.plain(pairs.title(other))}", key="suits", icon=":material/compare:"):
+        st.query_params["b"] = other.key
+        st.rerun()
 
 
 def _same_images(a: Pair, b: Pair) -> bool:

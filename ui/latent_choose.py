@@ -49,7 +49,7 @@ def choose(a: Pair, b: Pair) -> View:
         n = _images(notes, len(pairs.test_images(a)[0]))
         kinds, default = _kinds(side, b, codes, n)
         kind = _segments(notes, "Map", {k: KINDS[k] for k in kinds}, default, "map")
-        colour = _box(notes, "Colour", COLOURS, "label", "colour", 190)
+        colour = _box(notes, "Colour", COLOURS, "label", "colour", 165)
         prior = _toggle(notes, "Random codes", False, "prior")
         native = kind == "native"
         align = _toggle(notes, "Turn B onto A" if native else "Fit B to A", not native, "turn" if native else "align")
@@ -91,7 +91,7 @@ def _images(notes: Any, total: int) -> int:
     usual = max((k for k in counts if k <= POINTS), default=total)
     options = {k: f"{k:,}" for k in counts}
     if len(options) > 1:
-        n = _box(notes, f"Images of {total:,}", options, usual, "n", 150)
+        n = _box(notes, f"Images of {total:,}", options, usual, "n", 132)
         return POINTS if n == usual else n
     with notes:
         told_unknown("Images", "n", options.values(), f"all {total:,} test images")

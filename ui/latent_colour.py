@@ -35,6 +35,7 @@ def chosen(found: list[Side], view: View, maps: list[Any], classes: Any) -> tupl
         name = "error"
         st.caption("These images have no labels: coloured by reconstruction error.")
     if name in ("kept", "moved") and len(found) < 2:
+        st.caption(f"{COLOURS[name]} wants two maps: coloured by reconstruction error.")
         name = "error"
     if name == "label":
         return {"kind": "label", "title": "Label", "palette": latent_map.LABELS}, None
