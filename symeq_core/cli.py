@@ -324,6 +324,8 @@ def _chain(o: argparse.Namespace) -> int:
     from . import tripstore
     from .trainer import set_threads
 
+    if o.write and o.start:
+        raise UsageError("chain --write computes all starts that it writes: leave --start out.")
     set_threads(0)
     for folder in map(report.folder_of, o.targets):
         with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
@@ -334,7 +336,7 @@ def _chain(o: argparse.Namespace) -> int:
             if o.write:
                 print(tripstore.write(folder, tell))
                 continue
-            found = tripstore.compute(folder, o.start, tell)
+            found = tripstore.compute(folder, o.start or "test", tell)
         _chain_table(found)
     return 0
 
@@ -436,7 +438,7 @@ def _parser() -> argparse.ArgumentParser:
 
     c = command("chain", _chain, "Statistics of round-trip chains, kept for the app.")
     c.add_argument("targets", type=Path, nargs="+", metavar="TARGET", help="checkpoint or run folders")
-    c.add_argument("--start", choices=("test", "prior", "noise"), default="test", help="where the chains begin")
+    c.add_argument("--start", choices=("test", "prior", "noise"), help="where the chains begin (default: test)")
     c.add_argument("--write", action="store_true", help="those from random codes and noise, into TARGET/chains.json")
 
     c = command("pictures", _pictures, "Pictures of the weights as they are, for a pair without snapshots.")

@@ -133,6 +133,15 @@ class Metrics(TypedDict):
     chain: NotRequired[Statistics]
 
 
+@with_config(_OPEN)
+class Chains(TypedDict):
+    """What `chain --write` writes: statistics by start, of all starts that are not in metrics.json."""
+
+    content: Name
+    prior: NotRequired[Statistics]
+    noise: NotRequired[Statistics]
+
+
 # --- events ---
 
 PerPlayer = dict[Literal["p", "q"], Number]

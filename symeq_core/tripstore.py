@@ -59,10 +59,11 @@ def _beside(pair: Pair, start: str) -> dict[str, Any] | None:
         held, name = pair.metrics() or {}, "chain"
     else:
         path, name = pair.folder / FILE, start
-        held = files.read_json(path, limit=4 << 20) if path.is_file() else {}
-        if held.get(name) is not None:
-            shapes.checked(held[name], shapes.Statistics, path, "measure the chains anew")
-    return held.get(name) if held.get("content") == content(pair.folder) else None
+        if not path.is_file():
+            return None
+        held = shapes.checked(files.read_json(path, limit=4 << 20), shapes.Chains, path, "measure the chains anew")
+    found = held.get(name) if held.get("content") == content(pair.folder) else None
+    return found if found and found["start"] == start else None
 
 
 def _read(stored: Entry) -> dict[str, Any]:

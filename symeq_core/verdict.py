@@ -56,7 +56,7 @@ def _distances(both: list[Known]) -> str:
     if len(known) < 2 or known[0][1]["frechet"]["floor"] is None:
         return ""
     (name_a, a), (name_b, b) = known
-    if a["steps"] != b["steps"] or any(a["frechet"][k] != b["frechet"][k] for k in ("floor", "n_reference")):
+    if a["steps"] != b["steps"] or not _is_same_scale(a["frechet"], b["frechet"]):
         return ""  # measured against other images
     points = _points("frechet", a, b)
     last, floor = points[-1], f"real images among themselves {_number(a['frechet']['floor'])}"
@@ -70,6 +70,11 @@ def _distances(both: list[Known]) -> str:
     far = f"{ratio:.1f} times as far from real ones as" if ratio >= 1.15 else "somewhat further from real ones than"
     text = f"After {_trips(a)}, {further}'s images are {far} {closer}'s ({figures})."
     return text + _otherwise(points, last.score, known, _number)
+
+
+def _is_same_scale(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether both are measured against the same images: the floor's last digits depend on the machine."""
+    return a["n_reference"] == b["n_reference"] and math.isclose(a["floor"], b["floor"], rel_tol=1e-6)
 
 
 def _otherwise(points: list[Point], score: float, known: list[Known], say: Any) -> str:
@@ -118,8 +123,8 @@ def _compared(known: list[Known]) -> str:
 
 def _end(last: Point, known: list[Known]) -> str:
     """Who still remembers at the last step, and who is down to chance."""
-    (name_a, a), (name_b, b) = known
-    chance = (a["retention"]["chance"][-1] + b["retention"]["chance"][-1]) / 2
+    (name_a, a), (name_b, _) = known
+    chances = dict.fromkeys(f"{100 * s['retention']['chance'][-1]:.0f} %" for _, s in known)
     lost = [
         v <= s["retention"]["chance"][-1] + max(2 * e, NEAR)
         for v, e, (_, s) in zip((last.a, last.b), (last.error_a, last.error_b), known, strict=True)
@@ -127,10 +132,10 @@ def _end(last: Point, known: list[Known]) -> str:
     if all(lost):
         text = "both have forgotten it"
     elif any(lost):
-        text = f"{name_a if lost[0] else name_b} has forgotten it, {name_b if lost[0] else name_a} not quite"
+        text = f"{name_a if lost[0] else name_b} has forgotten it, {name_b if lost[0] else name_a} has not"
     else:
         text = "neither has forgotten it"
-    return f"After {_trips(a)} {text} ({_pair(last, known, _percent)}; chance alone gives {100 * chance:.0f} %)."
+    return f"After {_trips(a)} {text} ({_pair(last, known, _percent)}; chance alone gives {' and '.join(chances)})."
 
 
 # --- words ---

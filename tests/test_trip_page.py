@@ -76,6 +76,7 @@ def test_a_link_brings_image_seed_step_and_display():
         {"seed": "a"},
         {"k": "9999"},
         {"mk": "2"},
+        {"seed": "5.5"},
     ],
 )
 def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
@@ -85,6 +86,11 @@ def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
     told = [w.value for w in at.warning]
     assert len(told) == 1
     assert f"the link asks for '{value}'" in told[0]
+
+
+@pytest.mark.parametrize("key", ["start", "mk", "show", "class", "seed"])
+def test_an_empty_value_in_the_link_is_as_if_there_were_none(key):
+    assert given(opened(PAGE, **PAIRS, **{key: ""}), "film")
 
 
 def test_a_whole_link_is_told_nothing_about():

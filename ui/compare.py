@@ -11,7 +11,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import cards, evaluate, pairs, portraits, say, words
-from .choice import segments
+from .choice import segments, told_unknown
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -163,6 +163,7 @@ def figures(chosen: Sequence[Column]) -> None:
 @say.told
 def pictures(chosen: Sequence[Column]) -> None:
     """A kind of picture, and the scrubber that shows it along training."""
+    told_unknown("Pictures", "show", PICTURES.values(), next(iter(PICTURES.values())))
     kind = segments("Pictures", PICTURES, "show", hidden=True)
     st.caption(f"{ABOUT[kind]} {_locked(kind, chosen)}".strip())
     shown, films = [], []

@@ -93,7 +93,11 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
         speed = r.get("speed", {}).get("chain images per second")
         fast = f", its chain at {speed:,} images a second" if speed else ""
         parts.append(f"{letter} {steps}, evaluated in {r.get('seconds', 0):,.0f} s{fast}")
-    parts += [f"{letter} has no {k}: {why}" for letter, _, r in known for k, why in r.get("missing", {}).items()]
+    parts += [
+        f"{letter} has no {say.plain(k)}: {say.plain(why)}"
+        for letter, _, r in known
+        for k, why in r.get("missing", {}).items()
+    ]
     text = "; ".join(parts) + ". ± is one standard error of measuring; point at a figure to see what it means."
     if len(known) > 1:
         text += (

@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from . import say
-from .choice import told_number, told_unknown
 
 HERE = Path(__file__).parent
 AT_ONCE = 20  # steps that are there with the first picture
@@ -73,9 +72,6 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
-    if not held:
-        told_number("Round trips k", "k", 0, ks[-1], "the film from its beginning")
-        told_unknown("Shown", "show", SHOWN, SHOWN[0])
     k, shown = st.query_params.get("k", ""), st.query_params.get("show")
     st.html(STEADY)
     with st.container(key="film-box"):

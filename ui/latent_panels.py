@@ -13,7 +13,6 @@ from . import latent, pairs
 from .choice import segments, told_unknown
 from .latent import Side, View
 from .latent_colour import moved
-from .latent_units import what_units_know
 
 ROWS = 8  # images shown of those selected
 TILES = 24  # flips shown
@@ -54,9 +53,13 @@ def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> 
     panel = segments("Beneath the maps", options, "show", hidden=True)
     places = {int(k): i for i, k in enumerate(latent.images(found[0].pair, view.n)[1])}
     chosen = [places[k] for k in numbers if k in places]
-    {"selected": selected, "moved": what_moved, "flips": flip, "units": what_units_know}[panel](
-        found, view, maps, chosen
-    )
+    {"selected": selected, "moved": what_moved, "flips": flip, "units": _units}[panel](found, view, maps, chosen)
+
+
+def _units(*what: Any) -> None:
+    from .latent_units import what_units_know  # with altair it would delay the maps
+
+    what_units_know(*what)
 
 
 def selected(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:

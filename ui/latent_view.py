@@ -73,7 +73,7 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         "colour": colour,
         "sheet": sheet,
         "shape": shape,
-        "k": panes and arrays["nearA"].shape[1],
+        "k": arrays["nearA"].shape[1],
         "notes": _notes(found, view, maps),
         "panes": panes,
         "start": latent_url.start(),

@@ -38,7 +38,7 @@ def sentences(found: Judged) -> None:
     st.markdown(
         f"Counting one figure for each of {sum(i.counts for i in IDEAS)} ideas and each of {len(found)} matches (the "
         f"same data, seed and networks, another learner), the game is better in **{won['game']}**, the ELBO in "
-        f"**{won['elbo']}**, and {won['tie']} differ by less than two standard errors.",
+        f"**{won['elbo']}**, {won['tie']} differ by less than two standard errors, and {won['none']} have no verdict.",
         help="Figures that measure the same idea of the same images rise and fall together, so only the first of each "
         "idea that has a verdict counts. Each pair was trained once, from one seed: the errors are those of measuring, "
         "not of training.",
@@ -135,7 +135,7 @@ def authors() -> None:
     st.html(tables.table(rows))
     st.caption(
         "Inception features, 70,000 images, convolutional networks trained for 200,000 iterations of batch 1,024: "
-        "published with the paper's code, without uncertainties. The game loses on random codes of Fashion-MNIST."
+        "published with the paper's code, without uncertainties; bold: better."
     )
 
 

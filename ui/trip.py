@@ -47,6 +47,8 @@ def choose(both: Sequence[Pair]) -> Start:
     told_number("Seed", "seed", 0, 2**31, "0")
     told_number("Set", "set", 0, 999, "0")
     told_number("Image", "image", 0, 10**6, "0")
+    told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
+    told_unknown("Shown", "show", film.SHOWN, film.SHOWN[0])
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
     with left:
         kind = segments("Start from", KINDS, "start", help=HELP)

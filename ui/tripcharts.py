@@ -11,6 +11,8 @@ import streamlit as st
 from symeq_core import curves
 from symeq_core.curves import Curve
 
+from . import say
+
 HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 LETTERS = 1.7  # times the last step: room for the pairs' letters behind the curves
@@ -22,7 +24,7 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
     n = " and ".join(dict.fromkeys(f"{s['n']:,}" for s in found.values()))
     st.markdown(f"**{what.title}**", help=f"{curves.meaning(what, found)} (n = {n} chains; band: ± 2 standard errors)")
     for pair, why in curves.reasons(what, found).items():
-        st.caption(f"{pair}: not known, as {why}.")
+        st.caption(f"{pair}: not known, as {say.plain(why)}.")
     rows = curves.points(what, found)
     if rows:
         st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))
@@ -90,7 +92,7 @@ def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> Non
     rows = curves.matrix(s, k, names)
     if not rows:
         reason = (s.get("transitions") or {}).get("reason")
-        st.caption(f"Not known: {reason}." if reason else f"Not measured at k = {k:,}.")
+        st.caption(f"Not known: {say.plain(reason)}." if reason else f"Not measured at k = {k:,}.")
         return
     st.vega_lite_chart(_matrix(rows, k, colour), key=key)
 

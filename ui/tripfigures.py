@@ -10,7 +10,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import pairs, pictures, say, theme, words
-from .choice import told_unknown
+from .choice import segments, told_unknown
 
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
 FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
@@ -155,18 +155,9 @@ def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None
         help="Each row: chains that began in this class. Each column: the class they are in after k round trips, in "
         "percent of the row (5 % and more are written). A chain that stays is on the diagonal.",
     )
-    called = {n: f"k = {n:,}" for n in steps}
-    told_unknown("Round trips k", "mk", called.values(), called[steps[0]])
-    k = st.segmented_control(
-        "Round trips k",
-        steps,
-        default=steps[0],
-        format_func=called.__getitem__,
-        required=True,
-        key="mk",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    called = {str(n): f"k = {n:,}" for n in steps}
+    told_unknown("Round trips k", "mk", called.values(), next(iter(called.values())))
+    k = int(segments("Round trips k", called, "mk", hidden=True))
     for column, (letter, pair) in zip(st.columns(2, gap="medium"), zip(pairs.LETTERS, both, strict=False), strict=True):
         with column:
             if letter in known:
@@ -218,7 +209,8 @@ def _quality(pair: Pair, title: str) -> None:
         return  # told where its figures would be
     f = figures.get(KINDS[title])
     if f:
-        st.caption(f"Fréchet distance {measured.shown(f)} (n = {f['n']:,})", help=f"{f['meaning']} {OTHER}")
+        meaning = say.plain(f.get("meaning", ""))
+        st.caption(f"Fréchet distance {measured.shown(f)} (n = {f['n']:,})", help=f"{meaning} {OTHER}")
 
 
 OTHER = (
