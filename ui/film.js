@@ -7,6 +7,7 @@ const COLUMNS = [
   [0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000],
   [0, 1, 3, 10, 30, 100, 300, 1000],
 ];
+const UNSURE = 0.7; // a class that the classifier gives less than this is marked
 const CELL = 33; // pixels, at least
 const icon = (path) => `<svg width="14" height="14" viewBox="0 0 12 12" fill="currentColor"><path d="${path}"/></svg>`;
 const PLAY = icon("M2 1v10l9-5z"), PAUSE = icon("M2 1h3v10H2z M7 1h3v10H7z");
@@ -27,6 +28,7 @@ const TEMPLATE = `
   <div class="wait"></div>`;
 const SIDE = `
   <div class="head"><span class="letter"></span><span class="title"></span><span class="distance"></span><span class="count"></span></div>
+  <div class="gauge"><div class="far"></div><div class="real"></div></div>
   <canvas class="now" role="img"></canvas><canvas class="strip" role="img"></canvas>`;
 
 class View {
@@ -229,11 +231,15 @@ class View {
   }
 
   distance(side, f) { // of 1,000 such chains from the data, at the last measured step so far
-    const out = side.element.querySelector(".distance"), found = side.pair.frechet;
-    if (!found) { out.textContent = ""; return; }
+    const $ = (q) => side.element.querySelector(q), found = side.pair.frechet;
+    side.element.classList.toggle("measured", Boolean(found));
+    if (!found) { $(".distance").textContent = ""; return; }
     const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
-    out.textContent = `distance from data ${value < 10 ? value.toFixed(1) : Math.round(value)}`;
-    out.title = found.meaning;
+    $(".distance").innerHTML = `<b>${value < 10 ? value.toFixed(1) : Math.round(value)}</b> from real images`;
+    $(".distance").title = $(".gauge").title = found.meaning;
+    const most = Math.max(...this.data.pairs.flatMap((p) => p.frechet?.value ?? []));
+    $(".far").style.width = `${(100 * value) / most}%`;
+    $(".real").style.left = `${(100 * found.floor) / most}%`;
   }
 
   canvas(element, height) { // sized to its place, in device pixels
@@ -279,7 +285,7 @@ class View {
       c.strokeStyle = kept ? ink.own : ink.line;
       c.strokeRect(x - 1.5, y - 1.5, size + 3, size + 3);
       if (!found) continue;
-      const name = classes[found[0]] ?? String(found[0]);
+      const name = (classes[found[0]] ?? String(found[0])) + (found[1] < UNSURE ? "?" : "");
       this.badge(c, x + size / 2, y + size + 5, name, kept, ink);
     }
     element.setAttribute("aria-label", `${side.pair.name}: ${n} chains after ${this.data.ks[f]} round trips`);

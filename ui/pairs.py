@@ -122,7 +122,15 @@ def _default(pairs: dict[str, Pair], chosen: list[Pair]) -> Pair:
         found = gallery.counterpart(chosen[0], others)
     except SymeqError:
         found = None
-    return found or (others[0] if others else chosen[0])
+    alike = [p for p in others if _data(p) == _data(chosen[0])]
+    return found or next(iter(alike or others), chosen[0])
+
+
+def _data(pair: Pair) -> str | None:
+    try:
+        return pair.config().data.name
+    except SymeqError:
+        return None
 
 
 def title(pair: Pair) -> str:

@@ -150,8 +150,11 @@ def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
     s = known.get(letter)
     if s is None or not s["frechet"]["value"]:
         return None
-    meaning = f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f}."
-    return {"ks": s["ks"], "value": s["frechet"]["value"], "meaning": meaning}
+    meaning = (
+        f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f} (the mark "
+        "on the bar, whose end is the largest distance of both)."
+    )
+    return {"ks": s["ks"], "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning}
 
 
 def _identity(start: Start, both: Sequence[Pair]) -> str:

@@ -38,7 +38,10 @@ def found(both: Sequence[Pair], start: str) -> Found:
 
 def sentence(both: Sequence[Pair], known: Found) -> None:
     """The sum of it, from the numbers; of pairs of different data, that they can't be compared."""
-    data = [words.DATA[s.config().data.name] for k, s in zip(pairs.LETTERS, both, strict=False) if k in known]
+    try:
+        data = [words.DATA[p.config().data.name] for p in both]
+    except SymeqError:
+        data = []  # told where its film would be
     if len(set(data)) > 1:
         st.warning(
             f"A knows {data[0]}, B {data[1]}: each chain starts from images of its own data, and their figures are "
