@@ -1,7 +1,8 @@
 """Learning curves of pairs on one axis: figures of the probe set, and each player's utility term by term."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,6 +13,10 @@ from . import say, words
 from .choice import segments
 from .compare import Column, events
 
+if TYPE_CHECKING:
+    from .charts import Zoom
+
+KEPT = 20  # sets of charts whose zoom is remembered
 CURVES = {"test": "Test set", "p": "Decoder p, term by term", "q": "Encoder q, term by term"}
 AXES = {"step": "by iteration", "seconds": "by time"}
 
@@ -38,7 +43,8 @@ def curves(chosen: Sequence[Column]) -> None:
         st.info("These pairs have no curves: they hold no record of their training.")
         return
     panels = [p for p in panels if (table["series"] == p[0]).any()]
-    zooms = _zooms(f"{what} {x}")
+    shown = " ".join([what, x, *(c.pair.key for c in chosen)])
+    zooms = _zooms(shown)
     across = 3 if len(panels) == 3 else 2
     for first in range(0, len(panels), across):  # line by line, so that the charts of a line stand level
         row = st.columns(across, vertical_alignment="bottom")
@@ -46,21 +52,39 @@ def curves(chosen: Sequence[Column]) -> None:
             with column:
                 st.markdown(title, help=help_text)
                 part = table[table["series"] == name].drop(columns="series")
-                key = f"{what} {name} {x}"
-                start = zooms["start"].get(key)
-                zooms["now"][key] = charts.compared(part, key, x, "nats per image", styles, start)
+                start = zooms.start.get(name)
+                zooms.tell(name, charts.compared(part, f"{shown} {name}", x, "nats per image", styles, start))
     st.caption(
         "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
         "move, double click to come back."
     )
 
 
-def _zooms(shown: str) -> dict[str, Any]:
-    """How far each chart is zoomed, and what those start from that are shown anew."""
-    state = st.session_state.setdefault("zooms", {"shown": None, "now": {}, "start": {}})
-    if state["shown"] != shown:
-        state["shown"], state["start"] = shown, dict(state["now"])
-    return state
+@dataclass
+class Zooms:
+    """How far the charts are zoomed that are shown, by name."""
+
+    start: "dict[str, Zoom | None]"  # what they began with, which may not change while they are shown
+    now: "dict[str, Zoom | None]"
+    told: set[str] = field(default_factory=set)  # those that were zoomed since; what they began with is no event
+
+    def tell(self, name: str, zoom: "Zoom | None") -> None:
+        """What a chart says: nothing while nobody touched it, or when it has been reset."""
+        if zoom:
+            self.told.add(name)
+        if name in self.told:
+            self.now[name] = zoom
+
+
+def _zooms(shown: str) -> Zooms:
+    """Those of the charts that are shown; the zooms of the last KEPT others are remembered."""
+    kept: dict[str, Zooms] = st.session_state.setdefault("zooms", {})
+    if next(reversed(kept), None) != shown:
+        before = kept.pop(shown).now if shown in kept else {}
+        kept[shown] = Zooms(dict(before), dict(before))
+        for old in list(kept)[: -KEPT - 1]:
+            del kept[old]
+    return kept[shown]
 
 
 def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:
