@@ -167,7 +167,10 @@ def rows(
     else:
         tables = [{("last probe", n): f for n, f in last_probe(e).items()} for e in events]
     keys = list(dict.fromkeys(k for t in tables for k in t))
-    return [row(g, n, [t.get((g, n)) for t in tables], letters) for g, n in keys]
+    return [
+        row(g, n, [t.get((g, n)) for t in tables], letters, [t.get((g, measured.at_least(n))) for t in tables])
+        for g, n in keys
+    ]
 
 
 def headlines(rows: Sequence[Row]) -> list[Row]:
@@ -182,32 +185,45 @@ def _is_known(cell: dict[str, Any] | None) -> bool:
     return cell is not None and cell.get("value") is not None
 
 
-def row(group: str, name: str, cells: list[dict[str, Any] | None], letters: Sequence[str] = "ABCD") -> Row:
-    """One figure, and which pair is better by more than twice the standard error of the difference."""
+def row(
+    group: str,
+    name: str,
+    cells: list[dict[str, Any] | None],
+    letters: Sequence[str] = "ABCD",
+    least: Sequence[dict[str, Any] | None] = (),
+) -> Row:
+    """One figure, and which pair is better than all others, as `measured.best` has it. least: its lower bounds, where
+    it is an upper one.
+    """
     known = [c for c in cells if c]
     unit = str(known[0].get("unit", "")) if known else ""
-    if why := measured.unranked(cells):
+    sides = [c["better"] for c in known if c.get("better")] or ["higher" if HIGHER.get(name) else None]
+    ranked = [c and c | {"better": sides[0]} for c in cells]
+    if why := measured.unranked(ranked):
         return Row(group, name, unit, cells, None, why)
-    sides = {c["better"] for c in known if c.get("better")}
-    higher = "higher" in sides if sides else HIGHER.get(name)
-    best, verdict = _best(cells, None if "floor" in name else higher, letters)
-    return Row(group, name, unit, cells, best, verdict)
+    if sides[0] is None or "floor" in name:
+        return Row(group, name, unit, cells, None, "")
+    best = measured.best(ranked, least)
+    return Row(group, name, unit, cells, best, _said(ranked, best, sides[0] == "higher", letters))
 
 
-def _best(cells: list[dict[str, Any] | None], higher: bool | None, letters: Sequence[str]) -> tuple[int | None, str]:
-    numbers = [(c["value"], c.get("stderr")) if c and c.get("value") is not None else None for c in cells]
-    known = [(v, i) for i, v in enumerate(numbers) if v is not None]
-    if len(known) < 2 or higher is None:
-        return None, ""
-    ranked = sorted(known, key=lambda k: k[0][0], reverse=higher)
-    (first, i), (second, j) = ranked[:2]
-    gap = abs(first[0] - second[0])
-    if first[1] is None or second[1] is None:
-        return None, f"{letters[i]} by {gap:.3g}, of unknown error"
-    error = math.hypot(first[1], second[1])
-    if gap <= 2 * error:
-        return None, f"no clear difference ({gap:.2g} ± {error:.2g})"
-    return i, f"{letters[i]} better by {gap:.3g} ± {error:.2g}" + (f" than {letters[j]}" if len(known) > 2 else "")
+def _said(cells: Sequence[dict[str, Any] | None], best: int | None, higher: bool, letters: Sequence[str]) -> str:
+    """How far the first is ahead of the next or, where none is the best, of the next that it doesn't clearly beat."""
+    known = [(c, letter) for c, letter in zip(cells, letters, strict=False) if c and c.get("value") is not None]
+    if len(known) < 2:
+        return ""
+    (first, a), *others = sorted(known, key=lambda k: k[0]["value"], reverse=higher)
+    close = others if best is not None else [k for k in others if measured.winner(first, k[0]) != "game"]
+    if not close:
+        return f"no verdict: {a}'s upper bound isn't below the lower bound of every other"
+    second, b = close[0]
+    gap = abs(first["value"] - second["value"])
+    if first.get("stderr") is None or second.get("stderr") is None:
+        return f"{a} by {gap:.3g}, of unknown error"
+    error = math.hypot(first["stderr"], second["stderr"])
+    if best is None:
+        return f"no clear difference ({gap:.2g} ± {error:.2g})"
+    return f"{a} better by {gap:.3g} ± {error:.2g}" + (f" than {b}" if len(known) > 2 else "")
 
 
 # --- curves ---

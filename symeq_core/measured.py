@@ -6,7 +6,7 @@ import math
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from . import files, shapes
 from .config import DataConfig
@@ -121,9 +121,19 @@ def unranked(figures: Sequence[Figure | None]) -> str | None:
     return None
 
 
-def winner(game: Figure, elbo: Figure) -> str | None:
+def at_least(name: str) -> str:
+    """What the lower bound is called of a figure that is known by an upper one."""
+    return f"{name}, at least"
+
+
+def winner(
+    game: Figure, elbo: Figure, least: tuple[Figure | None, Figure | None] = (None, None)
+) -> Literal["game", "elbo", "tie"] | None:
     """Who is better by more than ERRORS standard errors of the difference: "game", "elbo" or "tie"; None where that
     can't be said, as an uncertainty is unknown or the figures are `unranked`.
+
+    least: the lower bounds of both (`at_least`), for upper bounds of what is better lower: the better one then has to
+    beat the other's lower bound too, so as to be better whatever the true values are.
     """
     a, b, better = game.get("value"), elbo.get("value"), game.get("better")
     errors = [f["stderr"] for f in (game, elbo) if f.get("stderr") is not None]
@@ -131,18 +141,27 @@ def winner(game: Figure, elbo: Figure) -> str | None:
         return None
     if abs(a - b) <= ERRORS * math.hypot(*errors) or a == b:
         return "tie"
-    return "game" if (a < b) == (better == "lower") else "elbo"
+    if (a < b) == (better == "lower"):
+        return "game" if _beats(game, least[1]) else None
+    return "elbo" if _beats(elbo, least[0]) else None
 
 
-def best(figures: Sequence[Figure | None]) -> int | None:
+def _beats(upper: Figure, least: Figure | None) -> bool:
+    if least is None or least.get("value") is None:
+        return True
+    return winner(upper | {"bound": None}, least | {"bound": None}) == "game"
+
+
+def best(figures: Sequence[Figure | None], least: Sequence[Figure | None] = ()) -> int | None:
     """Which of the same figure of several pairs is the best: None unless it beats every other one beyond the
-    uncertainty, as `winner` has it.
+    uncertainty, as `winner` has it. least: the lower bounds of all of them.
     """
+    bounds = dict(enumerate(least))
     known = {i: f for i, f in enumerate(figures) if f and f.get("value") is not None}
     if len(known) < 2:
         return None
     for i, f in known.items():
-        if all(winner(f, other) == "game" for k, other in known.items() if k != i):
+        if all(winner(f, g, (bounds.get(i), bounds.get(k))) == "game" for k, g in known.items() if k != i):
             return i
     return None
 

@@ -10,7 +10,7 @@ from typing import Any
 from . import files
 from .config import Config, DataConfig, override, parse_settings
 from .errors import UsageError
-from .measured import QUICK, Options, best, extractor_folder, label, shown, stored
+from .measured import QUICK, Options, at_least, best, extractor_folder, label, shown, stored
 from .runs import read_config, runs_root
 
 _FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
@@ -86,7 +86,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
             figures = [r["figures"].get(group, {}).get(name) for r in results]
             known = [f for f in figures if f]
             sizes = dict.fromkeys(f"{f['n']:,}" for f in known if f["value"] is not None)
-            marked = best(figures)
+            marked = best(figures, [r["figures"].get(group, {}).get(at_least(name)) for r in results])
             cells = [shown(f) + (" *" if i == marked else "") for i, f in enumerate(figures)]
             f = known[0]
             rows.append((f"  {label(name)}", *cells, f["unit"], "/".join(sizes), f.get("better") or ""))

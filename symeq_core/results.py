@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .config import Config
 from .errors import SymeqError
 from .gallery import Pair
-from .measured import Figure, found, shown, winner
+from .measured import Figure, at_least, found, shown, winner
 
 KINDS = ("random code", "limiting")
 DISTANCE = "Frechet distance"
@@ -122,22 +122,12 @@ def verdicts(match: Match) -> dict[str, Verdict]:
     told: dict[str, Verdict] = {}  # the ELBO is measured with the likelihood and with the utilities
     for group, figures in match.game.items():
         for name, game in figures.items():
-            elbo = match.elbo.get(group, {}).get(name)
-            who = winner(game, elbo) if elbo else None
-            if who and elbo and "floor" not in name and _is_sure(who, name, match.game[group], match.elbo[group]):
+            others = match.elbo.get(group, {})
+            elbo, least = others.get(name), (figures.get(at_least(name)), others.get(at_least(name)))
+            who = winner(game, elbo, least) if elbo else None
+            if who and elbo and "floor" not in name:
                 told.setdefault(name, Verdict(name, game, elbo, who))
     return told
-
-
-def _is_sure(who: str, name: str, game: dict[str, Figure], elbo: dict[str, Figure]) -> bool:
-    """Whether the better one is better whatever the true values are, where a figure is known by an upper bound and,
-    under another name, by a lower one.
-    """
-    best, other = (game, elbo) if who == "game" else (elbo, game)
-    least = other.get(f"{name}, at least")
-    if who == "tie" or least is None or least["value"] is None:
-        return True
-    return winner(best[name] | {"bound": None}, least | {"bound": None}) == "game"
 
 
 def representative(idea: Idea, told: dict[str, Verdict]) -> Verdict | None:

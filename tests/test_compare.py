@@ -137,6 +137,23 @@ def test_bounds_from_the_better_side_are_not_ranked():
     assert compare.row("g", "other", [f | {"bound": "upper"} for f in (a, b)]).best == 0
 
 
+def test_the_best_beats_every_other_one_not_the_second_only():
+    found = compare.row("g", "ELBO", [cell(-10.0), cell(-12.0), cell(-13.0, 5.0)])
+    assert (found.best, found.verdict) == (None, "no clear difference (3 ± 5)")
+
+
+@pytest.mark.parametrize(("least", "best"), [(5.0, 0), (3.1, None), (1.0, None)])
+def test_an_upper_bound_wins_only_where_it_beats_the_others_lower_bound(least, best):
+    name = "inconsistency on dreams"
+    of = [
+        {name: cell(v, 0.1, better="lower", bound="upper"), f"{name}, at least": cell(low, 0.1, better="lower")}
+        for v, low in ((3.0, 2.0), (50.0, least))
+    ]
+    found = compare.rows([{"figures": {"consistency": figures}} for figures in of], [[], []])[0]
+    assert (found.name, found.best) == (name, best)
+    assert found.verdict.startswith("no verdict" if best is None else "A better by 47")
+
+
 def test_headlines_are_the_first_known_of_each():
     rows = [
         compare.row("likelihood", "log-likelihood", [{"value": None}, {"value": None}]),
