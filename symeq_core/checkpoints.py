@@ -4,6 +4,7 @@ A checkpoint is a folder with config.json and model.safetensors (tensors "p.*" a
 latest.safetensors holds optimiser state besides, is one too.
 """
 
+import json
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,9 +38,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str] 
 
 
 def tensor_bytes(tensors: dict[str, Tensor], facts: dict[str, str] | None = None) -> bytes:
-    """The content of a safetensors file."""
+    """The content of a safetensors file: the same bytes whenever tensors and facts are the same."""
     ready = {k: v.detach().to("cpu").contiguous() for k, v in tensors.items()}
-    return safetensors.torch.save(ready, {"format": "symeq-1"} | (facts or {}))
+    content = safetensors.torch.save(ready, {"format": "symeq-1"} | (facts or {}))
+    length = int.from_bytes(content[:8], "little")  # of the header, in which facts come in a random order
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)  # so that tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -5,11 +5,20 @@ import os
 import pickle
 
 import pytest
+import safetensors.torch
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import symeq_core
-from symeq_core.checkpoints import assign_pair, load, pair_tensors, read_tensors, save_pair, write_tensors
+from symeq_core.checkpoints import (
+    assign_pair,
+    load,
+    pair_tensors,
+    read_tensors,
+    save_pair,
+    tensor_bytes,
+    write_tensors,
+)
 from symeq_core.config import from_dict, to_dict
 from symeq_core.errors import SymeqError, UsageError
 from symeq_core.factors import Implicit
@@ -473,3 +482,11 @@ def test_a_pair_is_loaded_onto_a_device(tmp_path, name):
             torch.testing.assert_close(t.cpu(), other.log_probs(here)[k], rtol=1e-3, atol=1e-3)
     save_pair(tmp_path / "b", p, q, config)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_the_same_tensors_and_facts_are_the_same_bytes():
+    facts = {name: name for name in ("step", "content", "n", "é", "a b")}
+    tensors = {"w": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(2)}
+    written = {tensor_bytes(tensors, dict(order)) for order in (facts.items(), reversed(facts.items()))}
+    assert len(written | {tensor_bytes(tensors, facts) for _ in range(20)}) == 1
+    assert safetensors.torch.load(written.pop())["w"].equal(tensors["w"])
