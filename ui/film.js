@@ -233,6 +233,7 @@ class View {
   distance(side, f) { // of 1,000 such chains from the data, at the last measured step so far
     const $ = (q) => side.element.querySelector(q), found = side.pair.frechet;
     side.element.classList.toggle("measured", Boolean(found));
+    this.root.classList.toggle("any", this.data.pairs.some((p) => p.frechet));
     if (!found) { $(".distance").textContent = ""; return; }
     const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
     $(".distance").innerHTML = `<b>${value < 10 ? value.toFixed(1) : Math.round(value)}</b> from real images`;
