@@ -71,8 +71,10 @@ def _spread(steps: list[int], most: int = SNAPSHOTS) -> list[int]:
 
 
 def _events(run: Run) -> list[dict]:
-    """What the curves need: metrics and probes thinned, all else but the process's own whole."""
+    """What the curves need: metrics and probes thinned, what was set, and its end, once where it was trained on."""
     found = run.events()
+    end = max(i for i, e in enumerate(found) if e["event"] == "finished")
+    found = [e for i, e in enumerate(found) if e["event"] != "finished" or i == end]
     measured = [e for kind in MEASURED[:2] for e in thinned([e for e in found if e["event"] == kind], POINTS)]
     kept = {id(e) for e in measured} | {id(e) for e in found if e["event"] in ("start", "set", "finished")}
     return [{k: v for k, v in e.items() if k != "pid"} for e in found if id(e) in kept]
