@@ -162,7 +162,7 @@ def test_what_is_found_is_of_the_weights_that_are_there_now(tmp_path, monkeypatc
     assert found(pair) is None
     files.write_json(pair.folder / "metrics.json", {"content": "of other weights", "figures": {}})
     assert found(pair) is None
-    files.write_json(stored(pair.folder).json, {"figures": {"quality": {}}})
+    files.write_json(stored(pair.folder).json, {"content": measured.content(pair.folder), "figures": {"quality": {}}})
     assert found(pair)["figures"] == {"quality": {}}
     files.write_json(pair.folder / "metrics.json", {"content": measured.content(pair.folder), "figures": {"x": {}}})
     assert found(pair)["figures"] == {"x": {}}

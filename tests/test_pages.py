@@ -26,8 +26,9 @@ PAGES = ("app.py", *sorted(str(f.relative_to(ROOT)) for f in ROOT.glob("pages/*.
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    """A folder of runs, and no process started by looking at a page."""
+    """A folder of runs, no results computed before, and no process started by looking at a page."""
     monkeypatch.setenv("SYMEQ_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(supervisor, "ensure", lambda root: None)
     return tmp_path / "runs"
 

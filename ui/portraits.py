@@ -32,7 +32,7 @@ def ready(letter: str, pair: Pair) -> bool:
 
 @st.fragment(run_every=SECONDS)
 def _progress(letter: str, entry: Entry) -> None:
-    if entry.is_done() or not entry.is_running():
+    if entry.is_done() or (entry.failure() and not entry.is_running()):
         st.rerun()
     what, done = entry.progress()
     st.progress(done, f"{letter} has no snapshots of its training, so its present weights are drawn: {what} …")
