@@ -1,5 +1,7 @@
 """Round trip: what a chain image -> code -> image -> ... keeps, and where it goes."""
 
+import time
+
 import streamlit as st
 
 from ui import pairs, trip, tripfigures
@@ -17,6 +19,7 @@ begin = tripfigures.start_of(start.kind)
 known = tripfigures.found((a, b), begin)
 tripfigures.sentence((a, b), known)
 trip.films((a, b), start, known)
+time.sleep(tripfigures.PAUSE)
 tripfigures.show((a, b), begin, known)
 tripfigures.limiting((a, b))
 warm(root)
