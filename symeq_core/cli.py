@@ -6,8 +6,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -319,8 +319,6 @@ def _project(o: argparse.Namespace) -> int:
 
 
 def _chain(o: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from . import tripstore
     from .trainer import set_threads
 
@@ -328,11 +326,7 @@ def _chain(o: argparse.Namespace) -> int:
         raise UsageError("chain --write computes all starts that it writes: leave --start out.")
     set_threads(0)
     for folder in map(report.folder_of, o.targets):
-        with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
-
-            def tell(what: str, done: float, bar: Any = bar) -> None:
-                bar.update(100 * done - bar.n)
-
+        with _percent() as tell:
             if o.write:
                 print(tripstore.write(folder, tell))
                 continue
@@ -351,15 +345,22 @@ def _chain_table(found: dict[str, Any]) -> None:
 
 
 def _pictures(o: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from . import portrait
     from .trainer import set_threads
 
     set_threads(0)
-    with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
-        print(portrait.compute(report.folder_of(o.target), lambda _, done: bar.update(100 * done - bar.n)))
+    with _percent() as tell:
+        print(portrait.compute(report.folder_of(o.target), tell))
     return 0
+
+
+@contextmanager
+def _percent() -> Iterator[Callable[[str, float], object]]:
+    """A progress bar on a terminal; yields what to tell the fraction done to."""
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", disable=None, leave=False) as bar:
+        yield lambda _, done: bar.update(100 * done - bar.n)
 
 
 def _import_authors(o: argparse.Namespace) -> int:
