@@ -51,6 +51,7 @@ FIELDS = {
     "train.labelled_batch": "labelled batch size",
     "train.lr": "Adam step of p",
     "train.lr_q": "Adam step of q",
+    "train.cooldown": "cooldown of the Adam steps",
     "train.schedule": "order of moves",
     "train.moves_p": "moves of p an iteration",
     "train.moves_q": "moves of q an iteration",

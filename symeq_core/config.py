@@ -146,6 +146,7 @@ class TrainConfig:
     labelled_batch: Batch = 64
     lr: Rate = 1e-3  # Adam
     lr_q: Rate | None = None  # none: as lr
+    cooldown: Natural = 0  # iterations at the end over which the step sizes fall linearly to nothing
     schedule: Literal["alternating", "simultaneous"] = "alternating"
     moves_p: Moves = 1  # per iteration
     moves_q: Moves = 1

@@ -107,7 +107,8 @@ def matches(pairs: Iterable[Pair], tell: Callable[[SymeqError], object] = lambda
         except SymeqError as e:
             tell(e)
             continue
-        same = c.data, c.model.kind, c.model.latents, c.model.hidden, c.seed, c.train.steps, c.train.batch, c.train.lr
+        m, t = c.model, c.train
+        same = c.data, m.kind, m.latents, m.hidden, c.seed, t.steps, t.batch, t.lr, t.cooldown
         groups.setdefault(same, {})[c.learner.name] = pair, c, figures
     complete = [g for g in groups.values() if {"symmetric", "elbo"} <= g.keys()]
     return [

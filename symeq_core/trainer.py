@@ -84,10 +84,17 @@ class Trainer:
     def configure(self, config: TrainConfig) -> None:
         """Adopt changed hyperparameters from the next iteration on."""
         self.config = config
+        self._set_rates()
+
+    def _set_rates(self) -> None:
+        """Step sizes of the coming iteration; in the last `cooldown` ones they fall linearly."""
+        config = self.config
+        left, cooldown = config.steps - self.iteration, min(config.cooldown, config.steps)
+        factor = left / cooldown if 0 < left < cooldown else 1.0
         rates = {"p": config.lr, "q": config.lr_q or config.lr}
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = rates.get(player, config.lr)
+                group["lr"] = rates.get(player, config.lr) * factor
 
     def step(self, players: Iterable[str] | None = None, measure: bool = False) -> None:
         """One iteration: the configured moves of all players, or one move of each of `players`.
@@ -96,6 +103,7 @@ class Trainer:
         """
         begin = time.perf_counter()
         seed_torch(derive(self.seed, "iteration", self.iteration), self.device)
+        self._set_rates()
         if players is None:
             times = {"p": self.config.moves_p, "q": self.config.moves_q}
         else:

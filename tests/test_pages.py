@@ -173,6 +173,7 @@ def test_a_link_reproduces_every_choice_of_the_form(started):
         "Adam step of q": 3e-4,
         "Moves of p an iteration": 2,
         "Moves of q an iteration": 3,
+        "Cooldown, iterations": 99,
         "Labels shown": 50,
     }
     for label, value in numbers.items():
@@ -187,7 +188,8 @@ def test_a_link_reproduces_every_choice_of_the_form(started):
     a, b = (Run.open(folder).config() for folder in started)
     assert a == b
     assert (a.train.steps, a.train.batch, a.seed, a.train.lr, a.train.lr_q) == (1234, 33, 7, 2e-4, 3e-4)
-    assert (a.train.moves_p, a.train.moves_q, a.train.schedule, a.data.labelled) == (2, 3, "simultaneous", 50)
+    assert (a.train.moves_p, a.train.moves_q, a.train.schedule, a.train.cooldown) == (2, 3, "simultaneous", 99)
+    assert a.data.labelled == 50
     assert (list(map(str, a.model.latents)), a.model.hidden) == (["bernoulli:4", "categorical:3x5"], (40, 30))
     assert (a.model.kind, a.learner.name) == ("reverse", "wake_sleep")
 

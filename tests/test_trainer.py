@@ -204,6 +204,24 @@ def test_hyperparameters_change_from_the_next_iteration_on():
     assert (weights(p) - before).abs().max() < 1e-7
 
 
+@pytest.mark.parametrize(
+    ("train", "rates"),
+    [
+        ({"cooldown": 4}, [0.1, 0.1, 0.1, 0.1, 0.075, 0.05, 0.025, 0.1]),
+        ({"cooldown": 0}, [0.1] * 8),
+        ({"cooldown": 99}, [0.1 * k / 7 for k in (7, 6, 5, 4, 3, 2, 1, 7)]),
+    ],
+)
+def test_step_sizes_fall_at_the_end_and_are_whole_again_after_it(train, rates):
+    r = Recorder(steps=7, lr_q=0.2, **train)
+    for k, rate in enumerate(rates):
+        before = r.a.item(), r.b.item()
+        r.trainer.iteration = k
+        r.trainer.step()
+        # the gradient is constant, so Adam's step is the step size
+        assert (r.a.item() - before[0], r.b.item() - before[1]) == pytest.approx((rate, 2 * rate), abs=1e-5)
+
+
 @pytest.mark.parametrize("player", ["p", "q"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_names_player_and_step(player, value):

@@ -297,6 +297,14 @@ def test_images_that_no_longer_fit_are_told_and_the_run_stays_as_it_was(create, 
 # --- settings on starting and resuming ---
 
 
+def test_a_run_prolonged_by_a_cooldown_equals_one_that_had_it_from_the_start(create):
+    whole, parts = create({"train.steps": 12, "train.cooldown": 4}, "whole"), create({"train.steps": 8}, "parts")
+    trained(whole)
+    trained(parts)
+    trained(parts, changes={"train.steps": 12, "train.cooldown": 4})
+    assert same(weights(parts), weights(whole))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -141,6 +141,8 @@ def _longer(root: Path, run: Run, config: Config, state: str, follower: follow.F
 
     with st.popover("Train longer", icon=":material/more_time:", disabled=state in WAITING, key="longer"):
         st.number_input("Up to iteration", steps + 1, MOST, min(steps * 2, MOST), step=1000, key=key)
+        if config.train.cooldown:
+            st.caption(f"The step sizes are whole again until the last {config.train.cooldown:,} iterations.")
         st.button("Go on", type="primary", key="longer go", on_click=go_on)
 
 

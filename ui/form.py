@@ -22,7 +22,7 @@ PRIORS = {
     "implicit:few-hot": "few bits on, by samples only",
 }
 OF_MODEL = ("steps", "batch", "layers", "hidden")  # start anew with other data or another model
-OF_PRESET = (*OF_MODEL, "lr", "lr_q", "moves_p", "moves_q", "order", "prior", "labelled")
+OF_PRESET = (*OF_MODEL, "lr", "lr_q", "cooldown", "moves_p", "moves_q", "order", "prior", "labelled")
 
 
 def choose(root: Path) -> tuple[Config | None, Any]:
@@ -180,9 +180,12 @@ def _moves(base: Config) -> dict[str, Any]:
     with b:
         lr_q = _number("lr_q", "Adam step of q", t.lr_q or t.lr, base, 1e-6, 1.0, format="%.1e", help=words.HELP["lr"])
         q = _number("moves_q", "Moves of q an iteration", t.moves_q, base, 0, 20)
+    cooldown = _number("cooldown", "Cooldown, iterations", t.cooldown, base, 0, 10_000_000, help=words.HELP["cooldown"])
     found = {}
     if (lr, lr_q) != (t.lr, t.lr_q or t.lr):
         found |= {"train.lr": lr, "train.lr_q": lr_q}
+    if cooldown != t.cooldown:
+        found["train.cooldown"] = cooldown
     if (p, q) != (t.moves_p, t.moves_q):
         found |= {"train.moves_p": p, "train.moves_q": q}
     return found
