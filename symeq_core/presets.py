@@ -81,12 +81,17 @@ GALLERY: dict[str, dict[str, Any]] = {
     "digits-plane": PLANE,
     "digits-ladder": {"model.kind": "ladder", **MODELS["digits", "ladder"]},
     "digits-reverse": {"model.kind": "reverse", **MODELS["digits", "reverse"]},
-    "mnist-ladder": {"model.kind": "ladder", **MODELS["mnist", "ladder"], "train.steps": 170_000},
+    "mnist-ladder": {"model.kind": "ladder", **MODELS["mnist", "ladder"], "train.steps": 200_000},
     "mnist-reverse": {"model.kind": "reverse", **MODELS["mnist", "reverse"]},
 }
 GALLERY_TRAIN: dict[str, dict[str, Any]] = {
     "digits": {"train.steps": 20_000, "train.snapshot_every": 1000, "train.probe_every": 500},
-    "mnist": {"train.steps": 200_000, "train.snapshot_every": 4000, "train.probe_every": 1000},
+    "mnist": {
+        "train.steps": 230_000,
+        "train.cooldown": 30_000,
+        "train.snapshot_every": 4000,
+        "train.probe_every": 1000,
+    },
 }
 GALLERY_COMMON: dict[str, Any] = {"train.log_every": 100, "train.snapshot_chain": 1000, "train.threads": 1}
 
