@@ -68,7 +68,7 @@ HELP = {
     "layers": "bernoulli:30 are 30 bits, categorical:5x10 five units of ten classes, gaussian:2 two real numbers; "
     "several layers are separated by a space.",
     "hidden": "Units of the hidden layers of each network, from x upwards; several layers are separated by a space.",
-    "cooldown": "In the last iterations, this many, the step sizes fall linearly to nothing, so that the weights settle.",
+    "cooldown": "In the last iterations, this many, the step sizes fall linearly to nothing: the weights settle.",
     "lr": "Step size of the Adam optimiser, which turns gradients into steps.",
     "order": "Alternating: q moves after it has seen p's move. Simultaneous: both move from where they were. Usual: "
     "simultaneous for the ELBO, alternating for the others.",
