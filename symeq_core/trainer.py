@@ -71,7 +71,7 @@ class Trainer:
         self.seconds = 0.0  # spent on training, over all sessions
         self.fused = self.device.type in ("cpu", "cuda")
         self.optimizers = {
-            m.player: torch.optim.Adam(m.params, lr=1.0, maximize=True, fused=self.fused)
+            m.player: torch.optim.Adam(m.params, lr=1.0, maximize=True, fused=self.fused)  # lr: see _set_rates
             for m in self.moves
             if m.params
         }
@@ -79,12 +79,10 @@ class Trainer:
         self._norms: dict[str, Tensor] = {}
         self._mark = (0, 0.0)  # (images, seconds) at the last metrics
         self._images = 0
-        self.configure(config)
 
     def configure(self, config: TrainConfig) -> None:
         """Adopt changed hyperparameters from the next iteration on."""
         self.config = config
-        self._set_rates()
 
     def _set_rates(self) -> None:
         """Step sizes of the coming iteration; in the last `cooldown` ones they fall linearly."""
