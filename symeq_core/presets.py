@@ -85,7 +85,12 @@ GALLERY: dict[str, dict[str, Any]] = {
     "mnist-reverse": {"model.kind": "reverse", **MODELS["mnist", "reverse"]},
 }
 GALLERY_TRAIN: dict[str, dict[str, Any]] = {
-    "digits": {"train.steps": 20_000, "train.snapshot_every": 1000, "train.probe_every": 500},
+    "digits": {
+        "train.steps": 25_000,
+        "train.cooldown": 5_000,
+        "train.snapshot_every": 1000,
+        "train.probe_every": 500,
+    },
     "mnist": {
         "train.steps": 230_000,
         "train.cooldown": 30_000,

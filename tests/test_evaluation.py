@@ -196,7 +196,7 @@ def test_several_pairs_give_a_table_and_a_list(capsys):
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
-    assert lines[0].startswith("A: digits-bits-symmetric at step 20,000 (digits, flat bernoulli:10, symmetric): seed 0")
+    assert lines[0].startswith("A: digits-bits-symmetric at step 25,000 (digits, flat bernoulli:10, symmetric): seed 0")
     assert lines[1].startswith("B: digits-bits-elbo")
     assert "* the best, by more than 2 standard errors" in text
     assert cli.main([*arguments, "--json"]) == 0
