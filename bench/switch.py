@@ -5,7 +5,7 @@
 From the press in the browser to the frame after the component has drawn what was asked for. Everything is visited once
 before it is measured, as once loaded is what counts, but images and seeds of a round trip are new ones. Needs Chromium
 and the development requirements. What else the machine does counts: the load (processes that want to run, mean of a
-minute) is told with each figure.
+minute) is told with each figure. MNIST needs SYMEQ_DATA or a download. A press that changes nothing for a minute fails.
 """
 
 import argparse
@@ -25,7 +25,8 @@ WATCH = """([selector, attribute]) => {
       if (host.shadowRoot?.querySelector(selector)) return host.shadowRoot.querySelector(selector).dataset[attribute];
   };
   window.symeqBefore = now();
-  window.symeqTook = new Promise((done) => {
+  window.symeqTook = new Promise((done, fail) => {
+    setTimeout(() => fail(new Error(`nothing changed for a minute: ${selector} still shows ${now()}`)), 60000);
     let pressed = null;
     for (const kind of ["pointerdown", "keydown"])
       addEventListener(kind, () => { pressed = performance.now(); }, { capture: true, once: true });

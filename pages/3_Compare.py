@@ -2,7 +2,7 @@
 
 from symeq_core.errors import SymeqError
 from ui import compare, curves, say
-from ui.setup import page, warm
+from ui.setup import page, pictures_first, warm
 
 root = page("Compare")
 chosen = compare.choose(root)
@@ -11,6 +11,7 @@ if chosen:
         compare.contrast(chosen)
         compare.figures(chosen)
         compare.pictures(chosen)
+        pictures_first()
         curves.curves(chosen)
     except SymeqError as e:
         say.error(e)

@@ -1,11 +1,9 @@
 """Round trip: what a chain image -> code -> image -> ... keeps, and where it goes."""
 
-import time
-
 import streamlit as st
 
 from ui import pairs, trip, tripfigures
-from ui.setup import page, warm
+from ui.setup import page, pictures_first, warm
 
 root = page("Round trip")
 st.markdown(
@@ -19,7 +17,7 @@ begin = tripfigures.start_of(start.kind)
 known = tripfigures.found((a, b), begin)
 tripfigures.sentence((a, b), known)
 trip.films((a, b), start, known)
-time.sleep(tripfigures.PAUSE)
+pictures_first()
 tripfigures.show((a, b), begin, known)
 tripfigures.limiting((a, b))
 warm(root)

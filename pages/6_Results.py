@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from symeq_core import gallery, results
+from symeq_core import gallery, overseeds, results
 from ui import say, table
 from ui.setup import page, warm
 
@@ -18,6 +18,7 @@ if any(verdicts for _, verdicts in found):
             table.ours(found)
         with st.container(width=430):
             table.authors()
+    table.over_seeds(overseeds.known())
     table.every(found)
 else:
     st.info("No shipped pair has been evaluated: `python -m symeq_core evaluate --write checkpoints/*-*` does it.")

@@ -126,10 +126,13 @@ class Film:
             return self.begun.classes.tolist()
         return [c for c, _ in self.seen[0]] if self.seen and self.seen[0] else None
 
-    def advance(self, until: int = STEPS, seconds: float = math.inf) -> None:
-        """Go on to step `until`, or for about so long."""
+    def advance(
+        self, until: int = STEPS, seconds: float = math.inf, between: Callable[[], object] = lambda: None
+    ) -> None:
+        """Go on to step `until`, or for about so long; `between` is called before each step and may raise to stop."""
         end = monotonic() + seconds
         while self.k < min(until, self.ks[-1]) and monotonic() < end:
+            between()
             v = next(self._trips)
             self.k += 1
             if self.k == self.ks[len(self.samples)]:

@@ -165,6 +165,23 @@ def test_a_film_in_parts_is_the_film_at_once():
     assert all(np.array_equal(a, b) for a, b in zip(whole.means, parts.means, strict=True))
 
 
+def test_a_film_stopped_between_steps_goes_on_where_it_was():
+    whole, stopped = film(), film()
+    whole.advance()
+    calls = iter(range(1000))
+
+    def stop_at_seven():
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped.advance(between=stop_at_seven)
+    assert stopped.k == 6
+    stopped.advance(between=lambda: next(calls))
+    assert next(calls) == 7 + 1 + len(range(7, 31)), "asked before each step"
+    assert all(np.array_equal(a, b) for a, b in zip(whole.samples, stopped.samples, strict=True))
+
+
 def test_frames_are_the_chains_own_images_and_the_means_they_were_drawn_from():
     f = film()
     f.advance()

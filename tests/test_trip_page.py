@@ -41,7 +41,7 @@ def test_every_start_has_a_film_of_both(start):
     assert film["k"] is None
     for p in film["pairs"]:
         assert (p["n"], p["h"], p["w"]) == (10, 8, 8)
-        assert film["ks"][p["frames"] - 1] == 20, "the first frames are there at once"
+        assert film["ks"][p["frames"] - 1] == 10, "the first frames are there at once"
         assert len(p["seen"]) == p["frames"]
         assert (p["origin"] is None) == (start == "Noise")
     a, b = film["pairs"]

@@ -98,7 +98,7 @@ def _remove() -> None:
 # --- what is said about them ---
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)  # as cached data it would be copied at every look
 def _events(folder: str, stamp: tuple[int, int]) -> list[dict[str, Any]]:
     return Pair("", Path(folder)).events()
 

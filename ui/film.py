@@ -11,8 +11,8 @@ import streamlit as st
 from . import say
 
 HERE = Path(__file__).parent
-AT_ONCE = 20  # steps that are there with the first picture
-SECONDS = 0.1  # of computing, for each pair, between two pictures: as long a switch of image may have to wait
+AT_ONCE = 10  # steps that are there with the first picture
+SECONDS = 0.1  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
 STEADY = """<style>
 .st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
@@ -36,9 +36,9 @@ class Reel:
     def payload(self, further: bool = False) -> dict[str, Any]:
         """What the component draws: as far as computed, at least AT_ONCE steps, or somewhat further."""
         with self.lock:
-            self.film.advance(AT_ONCE)
+            self.film.advance(AT_ONCE, between=_look_up)
             if further:
-                self.film.advance(seconds=SECONDS)
+                self.film.advance(seconds=SECONDS, between=_look_up)
             if self._sent.get("frames") != len(self.film.samples):
                 self._sent = self._encoded()
             return self._sent | {"reached": self.film.k}
@@ -59,6 +59,11 @@ class Reel:
             "origin": f.origin,
             "classes": self.classes,
         }
+
+
+def _look_up() -> None:
+    """Let Streamlit stop this script where something new has been pressed: each read of the state looks for that."""
+    st.session_state.get("film")
 
 
 @st.fragment

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import streamlit as st
@@ -19,6 +20,7 @@ PAGES = (
     ("pages/6_Results.py", "Results", ":material/table_chart:"),
     ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
 )
+PAUSE = 0.15  # seconds, so that the browser draws what comes first before it is busy with charts
 CSS = """<style>
 [data-testid="stMainBlockContainer"] {padding: 2.2rem 2.5rem 2rem; max-width: 1500px}
 [data-testid="stMetricValue"] {font-size: 1.5rem; font-variant-numeric: tabular-nums}
@@ -42,6 +44,11 @@ def page(title: str) -> Path:
         for path, label, icon in PAGES:
             st.page_link(path, label=label, icon=icon)
     return runs_root()
+
+
+def pictures_first() -> None:
+    """Called between a page's pictures and its charts: the browser draws the pictures before it gets the charts."""
+    time.sleep(PAUSE)
 
 
 def warm(root: Path) -> None:

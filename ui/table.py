@@ -5,7 +5,7 @@ from html import escape
 
 import streamlit as st
 
-from symeq_core import measured, results
+from symeq_core import measured, overseeds, results
 from symeq_core.measured import Figure
 from symeq_core.results import DISTANCE, IDEAS, KINDS, Idea, Match, Verdict
 
@@ -41,7 +41,7 @@ def sentences(found: Judged) -> None:
         f"**{won['elbo']}**, {won['tie']} differ by less than two standard errors, and {won['none']} have no verdict.",
         help="Figures that measure the same idea of the same images rise and fall together, so only the first of each "
         "idea that has a verdict counts. Each pair was trained once, from one seed: the errors are those of measuring, "
-        "not of training.",
+        "not of training; further down, some are trained from several seeds.",
     )
     named = [((words.DATA[m.config.data.name], _model(m)), verdicts) for m, verdicts in found]
     st.markdown("\n".join(f"* {results.summary(idea, named)}" for idea in IDEAS if idea.counts))
@@ -136,6 +136,29 @@ def authors() -> None:
     st.caption(
         "Inception features, 70,000 images, convolutional networks trained for 200,000 iterations of batch 1,024: "
         "published with the paper's code, without uncertainties; bold: better."
+    )
+
+
+def over_seeds(rows: Sequence[overseeds.Row]) -> None:
+    """The same distances over several trainings, which tells what one pair's errors can't."""
+    if not rows:
+        return
+    st.markdown("#### From seed to seed (Fréchet distance, lower is better)")
+    head = ("", "images", "ELBO", "game", "game better in", "n")
+    lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>"]
+    for r in rows:
+        lead = r.better / len(r.game)
+        cells = f'<td class="name">{escape(r.match)}</td><td>{r.kind}</td>'
+        for values, who, best in ((r.elbo, "elbo", lead == 0), (r.game, "symmetric", lead == 1)):
+            style = f"color:{theme.LEARNER[who]};font-weight:{600 if best else 400}"
+            tip = ", ".join(f"{v:.2f}" for v in values)
+            cells += f'<td title="Seed by seed: {tip}" style="{style}">{overseeds.spread(values)}</td>'
+        lines.append(f"<tr>{cells}<td>{r.better} of {len(r.game)}</td><td>{r.n:,}</td></tr>")
+    with st.container(width=660):
+        st.html(tables.table(lines))
+    st.caption(
+        "Trained anew from several seeds, ELBO and game from the same ones. Mean ± standard deviation from one "
+        "seed to the next; bold: better from every seed. Point at a figure to see the values seed by seed."
     )
 
 

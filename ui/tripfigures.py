@@ -14,7 +14,6 @@ from .choice import segments, told_unknown
 
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
 FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
-PAUSE = 0.15  # seconds, so that the browser draws the film before it is busy with the curves
 Found = dict[str, dict[str, Any]]  # statistics by letter
 
 
