@@ -38,6 +38,7 @@ checkpoints: install
 	$(BIN)/python -m symeq_core ship --all
 	$(BIN)/python -m symeq_core evaluate --write checkpoints/*-*
 	$(BIN)/python -m symeq_core project --write checkpoints/*-*
+	$(BIN)/python -m symeq_core project --joint --write checkpoints/*-*
 	$(BIN)/python -m symeq_core chain --write checkpoints/*-*
 
 format: install

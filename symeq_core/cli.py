@@ -313,8 +313,28 @@ def _project(o: argparse.Namespace) -> int:
     from .trainer import set_threads
 
     set_threads(0)
-    for folder in map(report.folder_of, o.targets):
-        print(maps.write(folder) if o.write else maps.project(folder, maps.Spec(o.layer, o.codes, o.n)))
+    folders, spec = [report.folder_of(k) for k in o.targets], maps.Spec(o.layer, o.codes, o.n)
+    if o.joint:
+        return _project_jointly(folders, spec, o)
+    for folder in folders:
+        print(maps.write(folder) if o.write else maps.project(folder, spec))
+    return 0
+
+
+def _project_jointly(folders: list[Path], spec: Any, o: argparse.Namespace) -> int:
+    from . import gallery, maps
+
+    if not o.write:
+        if len(folders) != 2:
+            raise UsageError(f"--joint lays out two pairs together, but {len(folders)} were named: name two.")
+        specs = (spec, maps.Spec(o.joint_layer or spec.layer, spec.codes, spec.n))
+        print(maps.joint_project(maps.Two((folders[0], folders[1]), specs)))
+        return 0
+    pairs = [gallery.Pair(folder.name, folder) for folder in folders]
+    for pair in pairs:
+        other = gallery.counterpart(pair, pairs) if pair.config().learner.name == "symmetric" else None
+        if other:
+            print(maps.joint_write(pair.folder, other.folder))
     return 0
 
 
@@ -460,7 +480,14 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--layer", default="z0", help="which layer of code (default z0)")
     c.add_argument("--codes", choices=("mean", "sample"), default="mean", help="E[z|x] or one draw (default mean)")
     c.add_argument("--n", type=_whole, default=5000, help="test images (default 5,000, or all if fewer)")
-    c.add_argument("--write", action="store_true", help="every layer, into TARGET/projection.safetensors")
+    c.add_argument("--joint", action="store_true", help="two pairs on one map (AlignedUMAP)")
+    c.add_argument("--joint-layer", metavar="LAYER", help="with --joint: the layer of the second, where it is another")
+    c.add_argument(
+        "--write",
+        action="store_true",
+        help="every layer, into TARGET/projection.safetensors; with --joint: of each of the game's pairs and its ELBO "
+        "counterpart among the targets, into checkpoints/joint",
+    )
 
     c = command("runs", _runs, "List runs with their state.")
     c.add_argument("--root", type=Path, help="the folder they are in (default: SYMEQ_RUNS, else ./runs)")

@@ -124,6 +124,34 @@ def umap(z: Array, seed: int = 0, tell: Tell | None = None) -> Array:
         return np.asarray(model.fit_transform(z.astype(np.float32)), np.float32)
 
 
+def joint_umap(a: Array, b: Array, seed: int = 0, tell: Tell | None = None) -> tuple[Array, Array]:
+    """Positions [N, 2] of the same N things in two spaces, laid out together: neighbours near, and the two points of a
+    thing drawn towards each other, so that what is apart is so in the spaces. Other settings are those of `umap`.
+
+    Source: umap-learn's AlignedUMAP, with every point of a related to its own of b.
+    """
+    tell = tell or (lambda what, done: None)
+    n = len(a)
+    if n < 5:
+        first, second = pca(a).positions, pca(b).positions
+        return first, procrustes(first, second)(second)
+    tell("loading UMAP", 0.1)
+    from umap import AlignedUMAP
+
+    tell("placing the points of both", 0.3)
+    model = AlignedUMAP(n_neighbors=min(NEIGHBOURS, n - 1), n_epochs=EPOCHS, random_state=seed)
+    with _silent():
+        model.fit([a.astype(np.float32), b.astype(np.float32)], relations=[{i: i for i in range(n)}])
+    first, second = (np.asarray(found, np.float32) for found in model.embeddings_)
+    return _placed(first), _placed(second)
+
+
+def _placed(positions: Array) -> Array:
+    """Points that UMAP could not connect to any, in the middle."""
+    lost = np.isnan(positions).any(axis=1, keepdims=True)
+    return np.where(lost, np.nanmean(positions, 0) if not lost.all() else 0.0, positions).astype(np.float32)
+
+
 class _Bar:
     """A file that UMAP's bar writes to: its counts become progress."""
 

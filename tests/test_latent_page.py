@@ -251,6 +251,24 @@ def test_a_umap_that_is_there_is_shown_at_once(root, monkeypatch):
     assert "UMAP" in sent(at)[0]["panes"][0]["facts"]
 
 
+def test_a_joint_umap_shows_both_in_one_frame(root, monkeypatch):
+    place = np.random.default_rng(0).normal(size=(360, 2)).astype(np.float32)
+    monkeypatch.setattr(maps, "joint_compute", lambda *args, **more: (place, place + 9))
+    launched = []
+    monkeypatch.setattr(latent_wait.Entry, "launch", lambda self, arguments: launched.append(arguments))
+    at = opened(map="Joint UMAP")
+    assert launched[0][:2] == ["project", "--joint"]
+    assert "PCA" in sent(at)[0]["panes"][0]["facts"]
+    a, b = root / "digits-flat-symmetric", root / "digits-flat-elbo"
+    maps.joint_project(maps.Two((a, b), (maps.Spec("z0"), maps.Spec("z0"))))
+    header, arrays = sent(opened(map="Joint UMAP", prior="true"))
+    assert "together" in header["panes"][0]["facts"]
+    assert header["panes"][0]["frame"] == header["panes"][1]["frame"]
+    got = {arrays[f"position{k}"].reshape(-1, 2)[0, 0] for k in "AB"}
+    assert got == {place[0, 0], place[0, 0] + 9}
+    assert not [t for t in opened(map="Joint UMAP").toggle if t.key == "align"]
+
+
 def test_a_umap_that_failed_says_why(root):
     for name in ("digits-flat-symmetric", "digits-flat-elbo"):
         entry = maps.entry(root / name, maps.Spec("z0"))

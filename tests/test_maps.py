@@ -8,7 +8,7 @@ from symeq_core import cli, maps
 from symeq_core.checkpoints import save_pair
 from symeq_core.config import override
 from symeq_core.datasets import complete, load_data
-from symeq_core.errors import UsageError
+from symeq_core.errors import SymeqError, UsageError
 from symeq_core.latents import encode
 from symeq_core.models import build
 from symeq_core.presets import preset
@@ -81,3 +81,61 @@ def test_the_command_writes_every_layer_small(folder, positions, capsys):
     for layer in ("z0", "z1"):
         assert maps.shipped(folder, maps.Spec(layer)) is not None
     assert cli.main(["project", str(folder), "--layer", "z9"]) == 2
+
+
+# --- two pairs on one map ---
+
+
+@pytest.fixture
+def both(folder, tmp_path, monkeypatch):
+    """Two pairs, and what stands in for their joint map: the place of each says whose codes came first."""
+    config = complete(override(preset("digits-ladder-elbo"), {"model.hidden": [16]}))
+    save_pair(tmp_path / "other", *build(config.model, seed=1), config)
+    monkeypatch.setattr(maps, "JOINT", tmp_path / "joint")
+    place = np.arange(720, dtype=np.float32).reshape(360, 2) / 1000
+    monkeypatch.setattr(maps, "joint_umap", lambda a, b, tell=None: (place, place + 1))
+    return folder, tmp_path / "other", place
+
+
+def two(a, b, layer="z0", **options):
+    return maps.Two((a, b), (maps.Spec(layer, **options), maps.Spec(layer, **options)))
+
+
+def test_a_joint_map_is_computed_once_and_is_the_same_for_b_and_a(both, monkeypatch):
+    a, b, place = both
+    assert maps.joint_found(two(a, b)) is None
+    maps.joint_project(two(a, b))
+    monkeypatch.setattr(maps, "joint_umap", lambda *args, **more: pytest.fail("computed twice"))
+    assert maps.joint_project(two(b, a)) == maps.joint_entry(two(a, b)).tensors
+    first, second = maps.joint_found(two(b, a))
+    np.testing.assert_array_equal(first, place)
+    np.testing.assert_array_equal(second, place + 1)
+    assert all(np.array_equal(x, y) for x, y in zip(maps.joint_found(two(a, b)), (second, first), strict=True))
+    assert maps.joint_found(two(a, b, "z1")) is None
+
+
+def test_shipped_joint_maps_count_only_for_the_weights_they_are_of(both):
+    a, b, place = both
+    assert cli.main(["project", "--joint", "--write", str(a), str(b)]) == 0
+    assert all(maps.joint_shipped(two(*order, layer)) for order in ((a, b), (b, a)) for layer in ("z0", "z1"))
+    np.testing.assert_allclose(maps.joint_found(two(b, a))[1], place + 1, atol=1e-3)
+    assert not maps.joint_shipped(two(a, b, n=1000))
+    assert not maps.joint_shipped(two(a, b, codes="sample"))
+    config = complete(preset("digits-flat-symmetric"))
+    save_pair(b, *build(config.model, seed=9), config)
+    assert not maps.joint_shipped(two(a, b))
+
+
+def test_what_cannot_be_on_one_map_is_told(both, capsys):
+    a, b, _ = both
+    assert cli.main(["project", "--joint", str(a)]) == 2
+    assert "name two" in capsys.readouterr().err
+    maps.joint_project(two(a, b))
+    file = maps.joint_entry(two(a, b)).tensors
+    maps.write_tensors(file, {"0": torch.zeros(3, 2)})
+    with pytest.raises(SymeqError, match="delete it"):
+        maps.joint_found(two(a, b))
+    mnist = complete(override(preset("mnist-ladder-elbo"), {"model.hidden": [16]}))
+    save_pair(b, *build(mnist.model), mnist)
+    with pytest.raises(UsageError, match="different images"):
+        maps.joint_compute(two(a, b))

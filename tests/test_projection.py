@@ -168,3 +168,20 @@ def test_umap_keeps_clusters_together_and_tells_its_progress():
     assert told == sorted(told)
     assert told[-1] > 0.9
     np.testing.assert_array_equal(positions, projection.umap(z))
+
+
+def test_a_joint_layout_keeps_clusters_and_brings_each_thing_to_itself():
+    """Two spaces of the same 60 things in three clusters, the second one turned and noisy; seed 0."""
+    g = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(3), 20)
+    z = (8 * np.eye(3)[cluster] @ g.normal(size=(3, 6)) + g.normal(size=(60, 6))).astype(np.float32)
+    turned = (z @ np.linalg.qr(g.normal(size=(6, 6)))[0] + 0.1 * g.normal(size=z.shape)).astype(np.float32)
+    a, b = projection.joint_umap(z, turned)
+    assert a.shape == b.shape == (60, 2)
+    centres = np.stack([np.concatenate((a[cluster == k], b[cluster == k])).mean(0) for k in range(3)])
+    for own in (a, b):
+        assert (((own[:, None] - centres) ** 2).sum(2).argmin(1) == cluster).all(), "clusters, and one frame for both"
+    again = projection.joint_umap(z, turned)
+    np.testing.assert_array_equal(a, again[0])
+    few = projection.joint_umap(z[:4], turned[:4])
+    assert few[0].shape == few[1].shape == (4, 2)

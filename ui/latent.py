@@ -148,6 +148,16 @@ def sheet(side: Side) -> tuple[bytes, dict[str, Any]]:
     return _sheet(images(side.pair, side.n)[0], (side.pair.stamp(), side.n))
 
 
+def two(found: list[Side], codes: str) -> Any:
+    """A and B as `maps` names them."""
+    from symeq_core import maps
+
+    a, b = found
+    return maps.Two(
+        (Path(a.pair.folder), Path(b.pair.folder)), (maps.Spec(a.layer, codes, a.n), maps.Spec(b.layer, codes, b.n))
+    )
+
+
 def near(side: Side, codes: str) -> np.ndarray:
     """The NEAR nearest images of each [n, NEAR] in the pair's latent space."""
     return _near(side.z(codes), (*side.key, codes))

@@ -13,7 +13,7 @@ from .choice import SWITCH, segments, told_unknown
 from .latent import Side, View
 from .latent_colour import COLOURS
 
-KINDS = {"native": "The plane", "hamming": "Hamming", "pca": "PCA", "umap": "UMAP"}
+KINDS = {"native": "The plane", "hamming": "Hamming", "pca": "PCA", "umap": "UMAP", "joint": "Joint UMAP"}
 CODES = {"mean": "Mean", "sample": "One draw"}
 HELP = {
     "layer": "Which layer of code. z0 is the top one, z1 the next, down to the image.",
@@ -21,7 +21,8 @@ HELP = {
     "the same random numbers for A and B. Where a layer depends on others, the mean is over 8 draws of these.",
     "map": "The plane: a two-dimensional code as it is. Hamming: classical scaling of the number of "
     "bits that differ (of means: the sum of the differences of their probabilities). PCA: the two directions of "
-    "largest variance. UMAP: keeps near neighbours near, distances far apart mean little; computed once.",
+    "largest variance. UMAP: keeps near neighbours near, distances far apart mean little; computed once. "
+    "Joint UMAP: A and B laid out together (AlignedUMAP), the two points of each image drawn towards each other.",
     "colour": "Reconstruction error: sum over pixels of |x − E[x|z]|, one draw of z. Costs are in nats, of one draw of "
     "z. Total cost: −ELBO, on average at least −log p(x). Cost of pixels: −log p(x|z), what the image costs once its "
     "code is known. Cost of code: the rest (rate), how far the encoder departs from the prior for this image. "
@@ -52,6 +53,8 @@ def choose(a: Pair, b: Pair) -> View:
         colour = _box(notes, "Colour", COLOURS, "label", "colour", 165)
         prior = _toggle(notes, "Random codes", False, "prior")
         native = kind == "native"
+        if kind == "joint":  # there is nothing to fit
+            return View(layer, codes, kind, colour, n, prior, False)
         align = _toggle(notes, "Turn B onto A" if native else "Fit B to A", not native, "turn" if native else "align")
     return View(layer, codes, kind, colour, n, prior, align)
 
@@ -102,9 +105,10 @@ def _kinds(side: Side, b: Pair, codes: str, n: int) -> tuple[list[str], str]:
     """Which maps there can be, and which one first: UMAP where it came with both pairs."""
     from symeq_core import maps
 
+    joint = ["joint"] if b.key != side.pair.key else []
     if side.plane:
-        return ["native", "umap"], "native"
-    kinds = (["hamming"] if side.discrete else []) + ["pca", "umap"]
+        return ["native", "umap", *joint], "native"
+    kinds = (["hamming"] if side.discrete else []) + ["pca", "umap", *joint]
     spec = maps.Spec(side.layer, codes, n)
     ready = all(maps.shipped(Path(p.folder), spec) is not None for p in (side.pair, b))
     return kinds, "umap" if ready else kinds[0]

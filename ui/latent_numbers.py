@@ -30,6 +30,12 @@ def _mixing(_side: Side, key: tuple) -> tuple[float, float, int]:
     return *mixing(z, prior, K_MIX), min(len(z), len(prior))
 
 
+def _brought(view: View, fit: Any) -> str:
+    if view.kind == "joint":
+        return "laid out with"
+    return "fitted to" if fit else "not fitted to"
+
+
 def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
     """Figures of the spaces and of the maps, each with its n and what chance would give."""
     columns = [c.container(gap="xxsmall") for c in st.columns(4 if len(found) > 1 else 1)]
@@ -53,7 +59,7 @@ def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
             "square distance of A's points from their centre"
             + (f". After B was fitted to A, {fit.disparity:.0%} of A's squared spread is left." if fit else "."),
         )
-        columns[1].caption(f"of A's map, n = {n:,}, B {'fitted' if fit else 'not fitted'} to A")
+        columns[1].caption(f"of A's map, n = {n:,}, B {_brought(view, fit)} A")
     for side, m, column in zip(found, maps, columns[-len(found) :], strict=True):
         share, error, count = _mixing(side, side.key)
         column.metric(

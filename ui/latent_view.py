@@ -16,6 +16,8 @@ def drawn(found: list[Side], view: View) -> tuple[list[Any], Any]:
     """(projection.Map of each side, the Fit that brought B onto A or None)."""
     from symeq_core.projection import Map, procrustes
 
+    if view.kind == "joint":
+        return _jointly(found, view), None
     maps = [_map(s, view.codes, view.kind, view.prior) for s in found]
     if len(maps) < 2 or not view.align:
         return maps, None
@@ -41,6 +43,26 @@ def _placed(_side: Side, key: tuple) -> Any:
         raise SymeqError("The UMAP of this pair is not there: choose another map, or reload the page.")
     placed = projection.among(z, positions, further) if further is not None else np.zeros((0, 2), np.float32)
     return projection.Map(positions, placed)
+
+
+def _jointly(found: list[Side], view: View) -> list[Any]:
+    """Both maps, laid out together."""
+    return _joined(found, (found[0].key, found[1].key, view.codes, view.prior))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Placing the points …")
+def _joined(_found: list[Side], key: tuple) -> list[Any]:
+    from symeq_core import maps, projection
+
+    codes, prior = key[-2:]
+    positions = maps.joint_found(latent.two(_found, codes))
+    if positions is None or len(positions[0]) != len(_found[0].z(codes)):
+        raise SymeqError("The joint map of these pairs is not there: choose another map, or reload the page.")
+    made = []
+    for side, own in zip(_found, positions, strict=True):
+        further = projection.among(side.z(codes), own, latent.prior(side)) if prior else np.zeros((0, 2), np.float32)
+        made.append(projection.Map(own, further))
+    return made
 
 
 def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
@@ -132,7 +154,11 @@ def _facts(view: View, m: Any) -> str:
     if view.kind == "hamming":
         n = int(m.facts.get("landmarks", 0))
         return "Hamming distances, classical scaling" + (f", {n} landmarks" if n and n < len(m.positions) else "")
-    return {"umap": "UMAP, 15 neighbours", "native": "the two numbers of each code"}[view.kind]
+    return {
+        "umap": "UMAP, 15 neighbours",
+        "joint": "UMAP of A and B together, 15 neighbours",
+        "native": "the two numbers of each code",
+    }[view.kind]
 
 
 def _notes(found: list[Side], view: View, maps: list[Any]) -> list[str]:
@@ -141,17 +167,19 @@ def _notes(found: list[Side], view: View, maps: list[Any]) -> list[str]:
 
     notes = []
     if len(maps[0].further):
+        umap = view.kind in ("umap", "joint")
         where = f", each at the mean place of its {NEAREST} nearest encodings, as UMAP itself can't place new points"
-        notes.append(
-            f"+ {len(maps[0].further):,} random codes, drawn from the prior{where if view.kind == 'umap' else ''}"
-        )
+        notes.append(f"+ {len(maps[0].further):,} random codes, drawn from the prior{where if umap else ''}")
     if view.kind == "native" and any(s.standard for s in found):
         notes.append("Dashed rings: 1 and 2 standard deviations of the prior, with 39 % and 86 % of its codes inside")
     return notes
 
 
 def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
-    """Centre and half side of the square that is seen at first, for each map; native ones share their units."""
+    """Centre and half side of the square that is seen at first, for each map. Native ones share their units, joint
+    ones all."""
+    if kind == "joint":  # one map, so one frame
+        positions = [np.concatenate(positions)] * len(positions)
     ends = [np.percentile(p, [0.5, 99.5], axis=0) for p in positions]
     if kind == "native":
         return [[0.0, 0.0, max(3.2, 1.05 * float(np.abs(ends).max()))]] * len(ends)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from symeq_core.store import Entry
 
-from . import say
+from . import latent, say
 from .latent import Side, View
 
 SECONDS = 1.0  # between looks
@@ -15,6 +15,10 @@ SECONDS = 1.0  # between looks
 
 def ready(found: list[Side], view: View) -> View:
     """The view; with PCA in place of a UMAP that is still to be computed, which is started and shown under way."""
+    if view.kind == "joint" and len(found) > 1:
+        return _joint(found, view)
+    if view.kind == "joint":
+        view = replace(view, kind="umap")  # A is shown alone
     if view.kind != "umap":
         return view
     from symeq_core import maps
@@ -32,6 +36,22 @@ def ready(found: list[Side], view: View) -> View:
     if not waiting:
         return view
     _progress(waiting)
+    return replace(view, kind="pca", waiting=True)
+
+
+def _joint(found: list[Side], view: View) -> View:
+    """The same of a joint map, which takes one process for both."""
+    from symeq_core import maps
+
+    two = latent.two(found, view.codes)
+    if maps.joint_found(two) is not None:
+        return view
+    entry = maps.joint_entry(two)
+    if entry.failure() is None:
+        one, other = two.specs
+        options = ["--layer", one.layer, "--joint-layer", other.layer, "--codes", one.codes, "--n", str(one.n)]
+        entry.launch(["project", "--joint", *(str(f.resolve()) for f in two.folders), *options])
+    _progress([("A and B", entry)])
     return replace(view, kind="pca", waiting=True)
 
 
