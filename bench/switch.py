@@ -74,7 +74,8 @@ def text(page, name):
 
 
 def typed(page, label, value):
-    """A press of Enter behind a number."""
+    """A press of Enter behind a number, which is typed when the page is at rest."""
+    settle(page)
     box = page.get_by_label(label, exact=True)
     box.fill(str(value))
     return lambda: box.press("Enter")
