@@ -210,5 +210,5 @@ def shot(page):
 
 
 def alike(a, b):
-    """But for a pixel's shift of a label; charts of other ranges differ by several times as much."""
-    return a.shape == b.shape and abs(a - b).mean() < 1
+    """But for a few pixels' shift where a label at the edge takes room, at most 1.4; other ranges differ by 6.9."""
+    return a.shape == b.shape and abs(a - b).mean() < 3
