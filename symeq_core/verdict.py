@@ -124,7 +124,7 @@ def _compared(known: list[Known]) -> str:
 def _end(last: Point, known: list[Known]) -> str:
     """Who still remembers at the last step, and who is down to chance."""
     (name_a, a), (name_b, _) = known
-    chances = dict.fromkeys(f"{100 * s['retention']['chance'][-1]:.0f} %" for _, s in known)
+    chances = dict.fromkeys(f"{100 * s['retention']['chance'][-1]:.0f}%" for _, s in known)
     lost = [
         v <= s["retention"]["chance"][-1] + max(2 * e, NEAR)
         for v, e, (_, s) in zip((last.a, last.b), (last.error_a, last.error_b), known, strict=True)
@@ -155,7 +155,7 @@ def _number(v: float, error: float | None = None) -> str:
 
 
 def _percent(v: float, error: float) -> str:
-    return f"{100 * v:.0f} ± {100 * error:.0f} %"
+    return f"{100 * v:.0f} ± {100 * error:.0f}%"
 
 
 def _trips(s: Statistics) -> str:

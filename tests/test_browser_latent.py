@@ -91,9 +91,15 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     picked = count(page).split(" selected")[0]
     assert int(picked) > 20
     wait(
-        lambda: f"{picked} images selected, the first 8 shown" in page.locator("[data-testid=stApp]").inner_text(),
+        lambda: f"{picked} images selected, 1 to 8 shown" in page.locator("[data-testid=stApp]").inner_text(),
         "told below",
     )
+    first = page.locator("table.lt").inner_text()
+    page.get_by_role("button", name="Next page").click()
+    told = f"{picked} images selected, 9 to 16 shown"
+    wait(lambda: told in page.locator("[data-testid=stApp]").inner_text(), "the next ones are shown")
+    wait(lambda: page.locator("table.lt").inner_text() != first, "in the table")
+    wait(lambda: "page=2" in url(page), "the URL has the page")
 
     page.get_by_role("button", name="Move").click()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
@@ -109,6 +115,7 @@ def test_click_lasso_zoom_and_the_link_that_reproduces_them(page, app):
     page.wait_for_selector(".latent[data-ready]")
     wait(lambda: count(page) == shown, f"the link shows {shown!r} again")
     assert page.locator(".tool.on[data-tool=images]").count() == 1
+    wait(lambda: told in page.locator("[data-testid=stApp]").inner_text(), "and the same page of the images")
 
     page.get_by_test_id("stMain").get_by_text("Hamming", exact=True).first.click()
     wait(lambda: "view=" not in url(page), "another map is seen whole, and the URL says so")

@@ -113,6 +113,15 @@ def test_a_prior_that_is_not_standard_normal_gets_no_rings(root):
     assert "The prior is another one here" in texts(at)
 
 
+def test_many_selected_images_are_shown_page_by_page():
+    chosen = ",".join(map(str, range(20)))
+    at = opened(sel=chosen, page="3")
+    assert "20 images selected, 17 to 20 shown" in texts(at)
+    assert at.query_params["page"] == "3"
+    assert "no whole number from 1 to 3; shown instead: 1" in texts(opened(sel=chosen, page="9"))
+    assert "page" not in opened(sel="7,12", page="2").query_params
+
+
 def test_layers_and_panels():
     at = opened(a="own:digits-ladder-symmetric", b="own:digits-ladder-symmetric", layer="z1", show="Flip a unit")
     assert "z1[" in texts(at)

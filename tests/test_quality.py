@@ -38,7 +38,7 @@ def images(features):
 
 
 def test_frechet_distance_of_gaussians_is_their_closed_form():
-    """|m1 - m2|^2 + sum (s1 - s2)^2 for independent entries; at n = 20,000 its error is below 1 %, allowed are 2 %."""
+    """|m1 - m2|^2 + sum (s1 - s2)^2 for independent entries; at n = 20,000 its error is below 1%, allowed are 2%."""
     a = gaussian(20_000, [0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 0.5, 1.0], 0)
     b = gaussian(20_000, [1.0, 1.0, 2.0, 1.0], [1.0, 1.0, 1.5, 3.0], 1)
     expected = (1 + 4) + (0 + 1 + 1 + 4)
@@ -67,7 +67,7 @@ def test_the_kernel_distance_of_equal_distributions_is_around_zero():
 
 
 def test_the_stated_error_of_the_frechet_distance_is_that_of_a_repetition():
-    """Over 40 repetitions with the same real images; the error of a standard deviation of 40 values is 11 %."""
+    """Over 40 repetitions with the same real images; the error of a standard deviation of 40 values is 11%."""
     real = gaussian(300, [0.0] * 4, [1.0] * 4, 999)
     found = [
         quality.scores(gaussian(300, [1.0, 0, 0, 0], [2.0, 1, 1, 1], k), real, 0)["Frechet distance"] for k in range(40)

@@ -31,8 +31,8 @@ def stats(kept, n=500, chance=0.1, start="test", distance=None, floor=1.0, reaso
 def test_a_keeps_more_than_b_beyond_the_uncertainty():
     text = summary(stats(0.74), stats(0.12)).classes
     assert text == (
-        "A's chains keep the class they started from longer: A 74 ± 2 %, B 12 ± 1 % at k = 1,000 (n = 500). "
-        "After 1,000 round trips B has forgotten it, A has not (A 74 ± 2 %, B 12 ± 1 %; chance alone gives 10 %)."
+        "A's chains keep the class they started from longer: A 74 ± 2%, B 12 ± 1% at k = 1,000 (n = 500). "
+        "After 1,000 round trips B has forgotten it, A has not (A 74 ± 2%, B 12 ± 1%; chance alone gives 10%)."
     )
 
 
@@ -46,11 +46,11 @@ def test_b_keeps_more_and_a_more_than_chance():
 def test_the_step_at_which_they_differ_most_leads():
     ks = (1, 10, 1000)
     text = summary(stats([0.9, 0.8, 0.1], ks=ks), stats([0.9, 0.5, 0.1], ks=ks)).classes
-    assert text.startswith("A's chains keep the class they started from longer: A 80 ± 2 %, B 50 ± 2 % at k = 10")
+    assert text.startswith("A's chains keep the class they started from longer: A 80 ± 2%, B 50 ± 2% at k = 10")
     assert "both have forgotten it" in text
     text = summary(stats([0.9, 0.2, 0.1], ks=ks), stats([0.7, 0.8, 0.1], ks=ks)).classes
     assert text.startswith("B's chains keep")
-    assert "at k = 1 it is the other way round: A 90 ± 1 %, B 70 ± 2 %" in text
+    assert "at k = 1 it is the other way round: A 90 ± 1%, B 70 ± 2%" in text
 
 
 def test_no_difference_beyond_the_uncertainty():
@@ -64,7 +64,7 @@ def test_one_is_missing(a, b, letter):
     both = [None if v is None else stats(v) for v in (a, b)]
     distance, text = summary(*both)
     other = "B" if letter == "A" else "A"
-    assert f"30 ± 2 % of {other}'s chains" in text
+    assert f"30 ± 2% of {other}'s chains" in text
     assert f"of {letter}'s that is not known yet." in text
     assert distance == ""
 

@@ -356,7 +356,7 @@ class View {
 
   hover(side, e) {
     const { element, frame, i } = this.hit(side, e), seen = side.pair.seen[frame]?.[i];
-    const what = seen ? `, seen as ${side.pair.classes[seen[0]] ?? seen[0]} (${Math.round(100 * seen[1])} %)` : "";
+    const what = seen ? `, seen as ${side.pair.classes[seen[0]] ?? seen[0]} (${Math.round(100 * seen[1])}%)` : "";
     element.title = `${side.pair.name}, chain ${i + 1}, k = ${this.data.ks[frame]}${what}`;
   }
 }

@@ -13,8 +13,7 @@ from symeq_core.gallery import Pair
 
 from . import latent_map, pairs, say, words
 
-NEAR = 8  # neighbours shown
-K = 10  # neighbours counted
+K = 10  # nearest neighbours, shown and counted
 PRIOR = 1000  # codes drawn from the prior
 ALONE = "A is shown alone; ⇄ shows B."
 
@@ -116,7 +115,7 @@ def _figures(_pair: Pair, key: tuple) -> dict[str, np.ndarray]:
 def _near(_z: np.ndarray, key: tuple) -> np.ndarray:
     from symeq_core.neighbours import neighbours
 
-    return neighbours(_z, NEAR)[0].astype(np.uint16)
+    return neighbours(_z, K)[0].astype(np.uint16)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -159,7 +158,7 @@ def two(found: list[Side], codes: str) -> Any:
 
 
 def near(side: Side, codes: str) -> np.ndarray:
-    """The NEAR nearest images of each [n, NEAR] in the pair's latent space."""
+    """The K nearest images of each [n, K] in the pair's latent space."""
     return _near(side.z(codes), (*side.key, codes))
 
 

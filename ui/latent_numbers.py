@@ -47,7 +47,7 @@ def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
             "Neighbours shared",
             f"{values.mean():.1%} ± {error:.1%}",
             help=f"Of an image's {latent.K} nearest images in A's latent space, how many are among its {latent.K} "
-            f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100 %, "
+            f"nearest in B's: mean ± standard error over n = {n:,} test images. The same space twice gives 100%, "
             f"unrelated spaces {min(1, latent.K / max(1, n - 1)):.1%}. Measured in the spaces, not on the maps.",
         )
         columns[0].caption(f"of the {latent.K} nearest, n = {n:,}, chance {min(1, latent.K / max(1, n - 1)):.1%}")
@@ -66,11 +66,11 @@ def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
             f"Random codes near {side.letter}'s",
             f"{share:.1%} ± {error:.1%}",
             help=f"Of the {K_MIX} codes nearest to the code of a test image (one draw), how many were drawn from the "
-            f"prior and are not those of other images; {count:,} of each, mean ± standard error. 50 %: random codes "
+            f"prior and are not those of other images; {count:,} of each, mean ± standard error. 50%: random codes "
             "and those of images can't be told apart this way. Less: images keep to themselves, and a random code is "
             "unlike that of any image.",
         )
-        column.caption(f"50 % if they are alike, n = {count:,}")
+        column.caption(f"50% if they are alike, n = {count:,}")
         if view.kind == "native":  # the codes themselves: nothing was lost on the way to a map
             continue
         trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))

@@ -1,6 +1,7 @@
 """Beneath the maps: the images selected, what moved most, what flipping a unit does."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -10,11 +11,12 @@ import streamlit as st
 from PIL import Image
 
 from . import latent, pairs
-from .choice import segments, told_unknown
+from .choice import segments, told_number, told_unknown
 from .latent import Side, View
 from .latent_colour import moved
 
-ROWS = 8  # images shown of those selected
+ROWS = 8  # images shown on one page
+RANKED = 96  # images listed of those that moved most
 TILES = 24  # flips shown
 PANELS = {
     "selected": "Selected images",
@@ -32,7 +34,7 @@ STYLE = """<style>
 .lt .n img.both {border-color: #2f6fde}
 .tiles {display: flex; flex-wrap: wrap; gap: .6rem .7rem}
 .tiles div {font-size: .75rem; line-height: 1.25; text-align: center}
-.dim {opacity: .7}
+.dim {opacity: .7; white-space: nowrap}
 </style>"""
 
 
@@ -64,14 +66,32 @@ def _units(*what: Any) -> None:
 
 def selected(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
     """Images, decodings and nearest neighbours of what is selected; of one image as an example where nothing is."""
-    some = f", the first {ROWS} shown" if len(chosen) > ROWS else ""
-    st.caption(  # always there, so that the table keeps its place and doesn't flicker
+    with st.container(horizontal=True, vertical_alignment="center"):
+        head = st.empty()
+        rows, some = _page(chosen)
+    head.caption(  # always there, so that the table keeps its place and doesn't flicker
         f"{len(chosen):,} {'image' if len(chosen) == 1 else 'images'} selected{some}."
         if chosen
         else "Click a point, or draw a lasso around some, to see their images, decodings and nearest neighbours in the "
-        "latent space. For example:"
+        "latent space. For example:",
+        width="content" if some else "stretch",
     )
-    table(found, view, chosen[:ROWS] or [0])
+    table(found, view, rows or [0])
+
+
+def _page(rows: Sequence[int]) -> tuple[list[int], str]:
+    """ROWS of them, and which ones in words; others are a page further, kept in the URL until there are other rows."""
+    if len(rows) <= ROWS:
+        st.query_params.pop("page", None)
+        return list(rows), ""
+    pages, before = -(-len(rows) // ROWS), st.session_state.get("paged")
+    st.session_state["paged"] = list(rows)
+    if before not in (None, list(rows)):
+        st.session_state["page"] = 1
+    told_number("Page", "page", 1, pages, "1")
+    first = (st.pagination(pages, key="page", bind="query-params", width=320) - 1) * ROWS
+    shown = list(rows[first : first + ROWS])
+    return shown, f", {first + 1:,} to {first + len(shown):,} shown"
 
 
 def table(found: list[Side], view: View, rows: list[int], notes: list[str] | None = None) -> None:
@@ -122,7 +142,7 @@ def what_moved(found: list[Side], view: View, maps: list[Any], chosen: list[int]
     by = segments("Order", BY, "by")
     kept, apart = latent.kept(*found, view.codes), moved(maps)
     order = np.lexsort((-apart, kept)) if by == "neighbours" else np.argsort(-apart, kind="stable")
-    rows = order[:ROWS].tolist()
+    rows, _ = _page(order[:RANKED].tolist())
     notes = [f"{kept[i]:.0%} shared<br>{apart[i]:.1f} radii apart" for i in rows]
     none = (kept < 0.5 / latent.K).mean()
     st.caption(f"{none:.0%} of the {len(kept):,} images shown share none of their {latent.K} neighbours.")

@@ -171,7 +171,7 @@ def _notes(found: list[Side], view: View, maps: list[Any]) -> list[str]:
         where = f", each at the mean place of its {NEAREST} nearest encodings, as UMAP itself can't place new points"
         notes.append(f"+ {len(maps[0].further):,} random codes, drawn from the prior{where if umap else ''}")
     if view.kind == "native" and any(s.standard for s in found):
-        notes.append("Dashed rings: 1 and 2 standard deviations of the prior, with 39 % and 86 % of its codes inside")
+        notes.append("Dashed rings: 1 and 2 standard deviations of the prior, with 39% and 86% of its codes inside")
     return notes
 
 

@@ -156,7 +156,7 @@ def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None
     st.markdown(
         "**Which class becomes which**",
         help="Each row: chains that began in this class. Each column: the class they are in after k round trips, in "
-        "percent of the row (5 % and more are written). A chain that stays is on the diagonal.",
+        "percent of the row (5% and more are written). A chain that stays is on the diagonal.",
     )
     called = {str(n): f"k = {n:,}" for n in steps}
     told_unknown("Round trips k", "mk", called.values(), next(iter(called.values())))
