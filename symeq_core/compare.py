@@ -221,10 +221,10 @@ def _said(cells: Sequence[dict[str, Any] | None], best: int | None, higher: bool
     gap = abs(first["value"] - second["value"])
     if first.get("stderr") is None or second.get("stderr") is None:
         return f"{a} by {gap:.3g}, of unknown error"
-    error = math.hypot(first["stderr"], second["stderr"])
+    told = measured.shown({"value": gap, "stderr": math.hypot(first["stderr"], second["stderr"])})
     if best is None:
-        return f"no clear difference ({gap:.2g} ± {error:.2g})"
-    return f"{a} better by {gap:.3g} ± {error:.2g}" + (f" than {b}" if len(known) > 2 else "")
+        return f"no clear difference ({told})"
+    return f"{a} better by {told}" + (f" than {b}" if len(known) > 2 else "")
 
 
 # --- curves ---

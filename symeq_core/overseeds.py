@@ -1,11 +1,10 @@
 """Figures of pairs trained from several seeds: what differs from one training to the next. Imports no torch."""
 
-import math
 from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from . import files
+from . import files, measured
 from .gallery import SHIPPED
 from .results import KINDS
 
@@ -44,11 +43,7 @@ def checked(found: Mapping[str, Any]) -> list[Row]:
 
 def spread(values: tuple[float, ...]) -> str:
     """Mean ± standard deviation from one seed to the next, as precise as that allows."""
-    if len(values) < 2:
-        return f"{values[0]:.4g}"
-    deviation = stdev(values)
-    digits = max(0, 1 - math.floor(math.log10(deviation))) if deviation else 2
-    return f"{mean(values):,.{digits}f} ± {deviation:.{digits}f}"
+    return measured.shown({"value": mean(values), "stderr": stdev(values) if len(values) > 1 else None})
 
 
 def markdown(rows: list[Row]) -> str:

@@ -109,11 +109,11 @@ def test_better_is_more_than_twice_the_error_of_the_difference(a, b, best):
 
 
 def test_a_verdict_says_by_how_much_and_what_it_does_not_know():
-    assert compare.row("g", "ELBO", [cell(-20.0), cell(-18.0)]).verdict == "B better by 2 ± 0.42"
+    assert compare.row("g", "ELBO", [cell(-20.0), cell(-18.0)]).verdict == "B better by 2.00 ± 0.42"
     assert "no clear difference" in compare.row("g", "ELBO", [cell(-20.0), cell(-20.1)]).verdict
     assert compare.row("g", "anything", [cell(1.0), cell(5.0)]).verdict == ""
     lower = compare.row("g", "distance", [cell(1.0, 0.1, better="lower"), cell(5.0, 0.1, better="lower")])
-    assert (lower.best, lower.verdict) == (0, "A better by 4 ± 0.14")
+    assert (lower.best, lower.verdict) == (0, "A better by 4.00 ± 0.14")
     three = compare.row("g", "ELBO", [cell(-20.0), cell(-18.0), cell(-18.1)], "ACD")
     assert three.best is None
     assert compare.row("g", "ELBO", [cell(-20.0), cell(-10.0), cell(-18.1)], "ACD").verdict.endswith("than D")
@@ -139,7 +139,7 @@ def test_bounds_from_the_better_side_are_not_ranked():
 
 def test_the_best_beats_every_other_one_not_the_second_only():
     found = compare.row("g", "ELBO", [cell(-10.0), cell(-12.0), cell(-13.0, 5.0)])
-    assert (found.best, found.verdict) == (None, "no clear difference (3 ± 5)")
+    assert (found.best, found.verdict) == (None, "no clear difference (3.0 ± 5.0)")
 
 
 @pytest.mark.parametrize(("least", "best"), [(5.0, 0), (3.1, None), (1.0, None)])

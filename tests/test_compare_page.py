@@ -193,7 +193,7 @@ def test_evaluated_figures_come_first_and_stale_ones_not_at_all(root, tmp_path, 
     evaluated(root / "old", B, -7.0, content="of other weights")
     at = opened(PAGE, a="own:one", b="own:two")
     bodies = " ".join(h.proto.body for h in at.get("html"))
-    assert "B better by 2 ± 0.14" in bodies
+    assert "B better by 2.00 ± 0.14" in bodies
     assert "a &lt;b&gt;" in bodies
     assert "last probe" not in texts(at)
     at = opened(PAGE, a="own:one", b="own:old")

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from symeq_core.compare import Row
-from symeq_core.measured import label
+from symeq_core.measured import label, shown
 
 from . import words
 
@@ -57,8 +57,6 @@ def _counted(cell: dict[str, Any] | None) -> str:
 def _value(cell: dict[str, Any] | None, bold: bool) -> str:
     if cell is None or cell.get("value") is None:
         return "–"
-    error = cell.get("stderr")
-    digits = 2 if abs(cell["value"]) >= 1 and (error is None or error >= 0.01) else 4
-    tail = "" if error is None else f' <span style="opacity:.65">± {error:.2g}</span>'
-    text = f"{cell['value']:,.{digits}f}".replace("-", "−") + tail
+    value, _, error = shown(cell).partition(" ± ")
+    text = value.replace("-", "−") + (f' <span style="opacity:.65">± {error}</span>' if error else "")
     return f"<b>{text}</b>" if bold else text
