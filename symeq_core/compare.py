@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -159,26 +159,41 @@ def last_probe(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
 
 
 def rows(
-    stored: Sequence[Mapping[str, Any] | None], events: Sequence[Sequence[Event]], letters: Sequence[str] = "ABCD"
+    stored: Sequence[Mapping[str, Any] | None],
+    events: Sequence[Sequence[Event]],
+    letters: Sequence[str] = "ABCD",
+    configs: Sequence[Config] = (),
 ) -> list[Row]:
-    """The figures of several pairs: what `evaluate` stored, where it did for all of them, else their last probes."""
+    """The figures of several pairs: what `evaluate` stored, where it did for all of them, else their last probes.
+
+    configs: of the pairs, where known. L_p and L_q of pairs with other codes are not ranked, as they count the codes'
+    probability, or density, too.
+    """
     tables: list[dict[tuple[str, str], dict[str, Any]]] = []
     if all(s and s.get("figures") for s in stored):
         tables = [{(g, n): f for g, of in s["figures"].items() for n, f in of.items()} for s in stored if s]
     else:
         tables = [{("last probe", n): f for n, f in last_probe(e).items()} for e in events]
     keys = list(dict.fromkeys(k for t in tables for k in t))
-    return [
+    groups = list(dict.fromkeys(g for g, _ in keys))
+    found = [
         row(g, n, [t.get((g, n)) for t in tables], letters, [t.get((g, measured.at_least(n))) for t in tables])
-        for g, n in keys
+        for g, n in sorted(keys, key=lambda k: groups.index(k[0]))
     ]
+    if len({tuple(c.model.latents) for c in configs}) > 1:
+        why = "not comparable: other codes"
+        found = [replace(r, best=None, verdict=why) if r.name in ("L_p", "L_q") else r for r in found]
+    return found
 
 
 def headlines(rows: Sequence[Row]) -> list[Row]:
-    """The few rows that say most; of those that say the same, the first that is known of all pairs, or else of any."""
+    """The few rows that say most; of those that say the same, the first that can be compared, else the
+    first that is known of all pairs, or of any.
+    """
     known = {(r.group, r.name): r for r in rows if any(map(_is_known, r.cells))}
     whole = {key for key, r in known.items() if all(map(_is_known, r.cells))}
-    shared = dict(measured.headlines(whole))
+    fair = {key for key in whole if not measured.unranked(known[key].cells)}
+    shared = dict(measured.headlines(whole)) | dict(measured.headlines(fair))
     return [known[shared.get(h, key)] for h, key in measured.headlines(known)]
 
 
@@ -223,7 +238,7 @@ def _said(cells: Sequence[dict[str, Any] | None], best: int | None, higher: bool
         return f"{a} by {gap:.3g}, of unknown error"
     told = measured.shown({"value": gap, "stderr": math.hypot(first["stderr"], second["stderr"])})
     if best is None:
-        return f"no clear difference ({told})"
+        return f"no clear difference{f' between {a} and {b}' if len(known) > 2 else ''} ({told})"
     return f"{a} better by {told}" + (f" than {b}" if len(known) > 2 else "")
 
 

@@ -10,7 +10,7 @@ from . import files
 from .checkpoints import load, saved_step
 from .config import Config, DataConfig
 from .datasets import Dataset, load_data
-from .errors import SymeqError
+from .errors import SymeqError, UsageError
 from .extractors import Extractor, extractor
 from .measured import Options, read, stored
 from .metrics import Figure, utilities
@@ -155,7 +155,11 @@ def _quality(
 
     if known is None:
         return
-    real = quality.real_images(data, config.data, options.n, options.seed)
+    try:
+        real = quality.real_images(data, config.data, options.n, options.seed)
+    except UsageError as e:
+        result["missing"]["quality"] = str(e)
+        return
     images, seconds = _images(p, q, real, options, tell)
     result["speed"]["chain images per second"] = round(len(real.reference) * options.chain / seconds)
     tell("features and distances", 0.8)

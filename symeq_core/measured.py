@@ -98,7 +98,7 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
         "training seed": c.seed,
     }
     found = files.read_json(entry.json, limit=16 << 20)
-    return mine | shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew")
+    return mine | shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew") | mine
 
 
 def unranked(figures: Sequence[Figure | None]) -> str | None:
@@ -190,7 +190,7 @@ HEADLINES = (
     Headline((("quality", "Frechet distance, random code"),)),
     Headline((("quality", "Frechet distance, limiting"),), "limiting images, FD ↓"),
     Headline((("likelihood", "log-likelihood"), ("likelihood", "importance-weighted bound"))),
-    Headline((("consistency", "inconsistency on data"),)),
+    Headline((("consistency", "inconsistency on data"), ("consistency", "inconsistency on dreams"))),
     Headline((("likelihood", "ELBO"),), "ELBO ↑"),
     Headline((("consistency", "label retention after 10"),), "same class after 10 ↑"),
     Headline((("last probe", "L_p"),)),

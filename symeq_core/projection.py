@@ -93,7 +93,7 @@ def hamming(z: Array, further: Array | None = None, seed: int = 0) -> Map:
 
 
 def umap(z: Array, seed: int = 0, tell: Tell | None = None) -> Array:
-    """UMAP positions [N, 2]: neighbours by scikit-learn, start by PCA, EPOCHS epochs, one seed, so one answer.
+    """UMAP positions [N, 2]: exact neighbours, start by PCA, EPOCHS epochs, one seed, so one answer.
 
     Source: McInnes, Healy & Melville 2018. Takes seconds, and ten more in a fresh process: never in the app's own.
     """
@@ -126,7 +126,8 @@ def umap(z: Array, seed: int = 0, tell: Tell | None = None) -> Array:
 
 def joint_umap(a: Array, b: Array, seed: int = 0, tell: Tell | None = None) -> tuple[Array, Array]:
     """Positions [N, 2] of the same N things in two spaces, laid out together: neighbours near, and the two points of a
-    thing drawn towards each other, so that what is apart is so in the spaces. Other settings are those of `umap`.
+    thing drawn towards each other, so that what is apart is so in the spaces. As many neighbours and epochs as `umap`;
+    the start is UMAP's own.
 
     Source: umap-learn's AlignedUMAP, with every point of a related to its own of b.
     """

@@ -77,7 +77,9 @@ def real_images(data: Dataset, config: DataConfig, n: int, seed: int) -> Real:
     total = sum(map(len, pixels))
     n = min(n, total // 2)
     if n < FEWEST:
-        raise UsageError(f"Sample quality needs at least {FEWEST} images in each set, not {n}: give a larger --n.")
+        raise UsageError(
+            f"Sample quality needs at least {FEWEST} images in each set, not {n}: give a larger --n, or more images."
+        )
     order = torch.randperm(total, generator=torch.Generator().manual_seed(derive(seed, "real images")))
     everything = torch.cat(pixels)
     return Real(clean(everything[order[:n]], config), clean(everything[order[n : 2 * n]], config))

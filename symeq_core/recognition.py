@@ -7,12 +7,13 @@ from torch import Tensor
 
 from .factors import Values
 from .observables import Extractor, group
-from .quality import frechet
+from .quality import FEWEST, frechet
 from .seeds import derive
 
 MATRICES = (1, 10, 100, 1000)  # steps at which the transition matrix is kept, where they are looked at
 BOOTSTRAPS = 20
 NO_EXTRACTOR = "there is no classifier of these images, so their classes and features are not known"
+TOO_FEW = f"a distance needs at least {FEWEST} images, not {{}}"
 
 
 def in_parts(function: Any, x: Tensor, batch: int) -> Tensor:
@@ -36,12 +37,13 @@ class Quality:
         seed: int,
         batch: int,
     ) -> None:
-        self.extractor, self.seed, self.batch = extractor, seed, batch
+        n = len(chosen)
+        self.reason = NO_EXTRACTOR if extractor is None else TOO_FEW.format(n) if n < FEWEST else None
+        self.extractor, self.seed, self.batch = None if self.reason else extractor, seed, batch
         self.values: list[float] = []
         self.errors: list[float] = []
-        if extractor is None:
+        if self.extractor is None or extractor is None:
             return
-        n = len(chosen)
         starts = in_parts(extractor.features, x[chosen], batch)
         if reference is None and len(x) >= 2 * n:
             others = torch.ones(len(x), dtype=torch.bool)
@@ -73,7 +75,7 @@ class Quality:
         unit, meaning = "Fréchet distance", "distance of the mean images' features from those of real images; 0 is best"
         if self.extractor is None:
             nothing = dict.fromkeys(("value", "stderr", "floor", "n_reference", "features"))
-            return {"frechet": group(unit, meaning, NO_EXTRACTOR, **nothing)}
+            return {"frechet": group(unit, meaning, self.reason, **nothing)}
         chains, real = self.sides[0]
         meaning += f". {len(chains):,} images against {len(real):,}"
         if len(self.sides) == 2:

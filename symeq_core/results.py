@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from .compare import contrast
 from .config import Config
 from .errors import SymeqError
 from .gallery import Pair
@@ -99,7 +100,7 @@ class Verdict(NamedTuple):
 
 def matches(pairs: Iterable[Pair], tell: Callable[[SymeqError], object] = lambda e: None) -> list[Match]:
     """The matches among these pairs, in their order; those that are damaged are told and passed over."""
-    groups: dict[tuple, dict[str, tuple[Pair, Config, Figures]]] = {}
+    known: dict[str, list[tuple[Pair, Config, Figures]]] = {"symmetric": [], "elbo": []}
     for pair in pairs:
         try:
             c = pair.config()
@@ -107,15 +108,13 @@ def matches(pairs: Iterable[Pair], tell: Callable[[SymeqError], object] = lambda
         except SymeqError as e:
             tell(e)
             continue
-        m, t = c.model, c.train
-        same = c.data, m.kind, m.latents, m.hidden, c.seed, t.steps, t.batch, t.lr, t.cooldown
-        groups.setdefault(same, {})[c.learner.name] = pair, c, figures
-    complete = [g for g in groups.values() if {"symmetric", "elbo"} <= g.keys()]
-    return [
-        Match(pair.folder.name.removesuffix("-symmetric"), config, figures, group["elbo"][2])
-        for group in complete
-        for pair, config, figures in [group["symmetric"]]
-    ]
+        known.setdefault(c.learner.name, []).append((pair, c, figures))
+    made = []
+    for pair, config, figures in known["symmetric"]:
+        others = [theirs for _, other, theirs in known["elbo"] if not contrast(config, other).confounded]
+        if others:
+            made.append(Match(pair.folder.name.removesuffix("-symmetric"), config, figures, others[0]))
+    return made
 
 
 def verdicts(match: Match) -> dict[str, Verdict]:

@@ -250,8 +250,9 @@ def import_zip(file: zips.Source, root: str | Path, limit_bytes: int = LIMIT_BYT
 def _sweep(root: Path) -> None:
     """Remove what imports that were killed left behind."""
     for left in root.glob(".import-*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # another import has just ended
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _checked(z: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:

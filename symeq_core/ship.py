@@ -34,9 +34,15 @@ def ship(run: Run, folder: Path, name: str, replace: bool = False) -> None:
     with tempfile.TemporaryDirectory(prefix=".ship-", dir=_made(folder.parent)) as temporary:
         new = Path(temporary) / name
         _write(run, new, name, step)
+        old = Path(temporary) / "old"
         if folder.exists():
-            os.rename(folder, Path(temporary) / "old")
-        os.rename(new, folder)
+            os.rename(folder, old)
+        try:
+            os.rename(new, folder)
+        except OSError:
+            if old.exists():
+                os.rename(old, folder)
+            raise
 
 
 def _made(folder: Path) -> Path:

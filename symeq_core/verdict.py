@@ -3,10 +3,12 @@
 import math
 from typing import Any, NamedTuple
 
+from .measured import shown
+
 Statistics = dict[str, Any]  # as `trips.chain_statistics` returns them
 NEAR = 0.02  # of chance: what lies so close, or within two standard errors, is told as forgotten
 CLEAR, SEARCHED = 2.0, 3.0  # standard errors that make a difference: at a step named before, at one searched for
-START = {"noise": "noise", "prior": "random codes"}
+START = {"test": "test images", "noise": "noise", "prior": "random codes"}
 Known = tuple[str, Statistics]
 
 
@@ -60,7 +62,7 @@ def _distances(both: list[Known]) -> str:
         return ""  # measured against other images
     points = _points("frechet", a, b)
     last, floor = points[-1], f"real images among themselves {_number(a['frechet']['floor'])}"
-    figures = f"Fréchet distance {_pair(last, known, _number)}, {floor}; smaller is better"
+    figures = f"Fréchet distance {_pair(last, known, _number)}, {_count(a, b)}, {floor}; smaller is better"
     if abs(last.score) <= CLEAR:
         text = f"After {_trips(a)}, the images of both are as far from real ones, within the uncertainty ({figures})."
         most = max(points, key=lambda p: abs(p.score))
@@ -111,12 +113,11 @@ def _compared(known: list[Known]) -> str:
     (name_a, a), (name_b, b) = known
     points = _points("retention", a, b)
     last, most = points[-1], max(points, key=lambda p: abs(p.score))
-    n = f"n = {a['n']:,}" if a["n"] == b["n"] else f"n = {a['n']:,} and {b['n']:,}"
     if abs(most.score) <= SEARCHED:
-        text = f"Both keep {WHAT} equally long, within the uncertainty ({n})"
+        text = f"Both keep {WHAT} equally long, within the uncertainty ({_count(a, b)})"
     else:
         longer = name_b if most.score > 0 else name_a
-        text = f"{longer}'s chains keep {WHAT} longer: {_at(most, known, _percent)} ({n})"
+        text = f"{longer}'s chains keep {WHAT} longer: {_at(most, known, _percent)} ({_count(a, b)})"
         text += _otherwise(points, most.score, known, _percent).rstrip(".").replace(" At", "; at")
     return f"{text}. {_end(last, known)}"
 
@@ -150,12 +151,15 @@ def _at(p: Point, known: list[Known], say: Any) -> str:
 
 
 def _number(v: float, error: float | None = None) -> str:
-    text = f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 1 else f"{v:.2f}"
-    return text if error is None else f"{text} ± {_number(error)}"
+    return f"{v:#.3g}".rstrip(".") if error is None else shown({"value": v, "stderr": error})
 
 
 def _percent(v: float, error: float) -> str:
     return f"{100 * v:.0f} ± {100 * error:.0f}%"
+
+
+def _count(a: Statistics, b: Statistics) -> str:
+    return f"n = {a['n']:,}" + ("" if a["n"] == b["n"] else f" and {b['n']:,}") + " chains"
 
 
 def _trips(s: Statistics) -> str:

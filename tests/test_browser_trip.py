@@ -96,7 +96,7 @@ def test_scrub_step_and_show_samples_and_the_link_reproduces_it(app, page):
     wait(lambda: pictures(page) != mean, "samples look otherwise")
     k, shown = k_of(page), pictures(page)
     page.wait_for_url(f"**k={k}*")
-    page.wait_for_url("**show=sample*")
+    page.wait_for_url("**frames=sample*")
     wait(lambda: int(film(page).get_attribute("data-frames")) > 50, "all frames are there", 240)
     page.goto(page.url)
     film(page)

@@ -139,7 +139,7 @@ def test_bounds_from_the_better_side_are_not_ranked():
 
 def test_the_best_beats_every_other_one_not_the_second_only():
     found = compare.row("g", "ELBO", [cell(-10.0), cell(-12.0), cell(-13.0, 5.0)])
-    assert (found.best, found.verdict) == (None, "no clear difference (3.0 ± 5.0)")
+    assert (found.best, found.verdict) == (None, "no clear difference between A and C (3.0 ± 5.0)")
 
 
 @pytest.mark.parametrize(("least", "best"), [(5.0, 0), (3.1, None), (1.0, None)])
@@ -152,6 +152,27 @@ def test_an_upper_bound_wins_only_where_it_beats_the_others_lower_bound(least, b
     found = compare.rows([{"figures": {"consistency": figures}} for figures in of], [[], []])[0]
     assert (found.name, found.best) == (name, best)
     assert found.verdict.startswith("no verdict" if best is None else "A better by 47")
+
+
+def test_joint_utilities_of_other_codes_are_not_ranked_and_groups_stay_together():
+    figures = {"utilities": {"L_p": cell(1.0), "ELBO": cell(1.0)}, "consistency": {"a": cell(1.0)}}
+    more = {"utilities": {"L_p": cell(9.0), "ELBO": cell(9.0)}, "consistency": {"a": cell(1.0), "b": cell(1.0)}}
+    configs = [preset("digits-flat-symmetric"), preset("digits-plane-symmetric")]
+    found = compare.rows([{"figures": figures}, {"figures": more}], [[], []], configs=configs)
+    assert [r.group for r in found] == ["utilities", "utilities", "consistency", "consistency"]
+    assert [(r.name, r.best) for r in found[:2]] == [("L_p", None), ("ELBO", 1)]
+    assert found[0].verdict == "not comparable: other codes"
+    alike = compare.rows([{"figures": figures}, {"figures": more}], [[], []], configs=configs[:1] * 2)
+    assert alike[0].best == 1
+
+
+def test_a_bound_that_decides_nothing_gives_way_to_a_figure_that_does():
+    open_bound = {"inconsistency on data": cell(1.0, 0.1, better="lower", bound="lower")}
+    figures = open_bound | {"inconsistency on dreams": cell(3.0, 0.1, better="lower", bound="upper")}
+    found = compare.headlines(compare.rows([{"figures": {"consistency": figures}}] * 2, [[], []]))
+    assert [r.name for r in found] == ["inconsistency on dreams"]
+    found = compare.headlines(compare.rows([{"figures": {"consistency": open_bound}}] * 2, [[], []]))
+    assert [r.name for r in found] == ["inconsistency on data"]
 
 
 def test_headlines_are_the_first_known_of_each():

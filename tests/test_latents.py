@@ -61,7 +61,7 @@ def test_mean_codes_of_two_layers_are_right_on_average(kind, monkeypatch):
     np.testing.assert_allclose(found[second].mean, exact.numpy(), atol=4 * 0.5 / math.sqrt(4000))
 
 
-def test_noise_is_the_same_for_every_pair_and_however_few_images_there_are():
+def test_noise_is_a_function_of_the_seed():
     _, q = pair()
     x = images(30)
     again = latents.encode(q, x, ["z0"])["z0"]

@@ -413,7 +413,7 @@ def shown(**query):
 def test_runs_are_searched_filtered_and_sorted_by_the_url(several):
     assert set(shown()) == {*(f"done {k}" for k in range(5)), "dead", "bad", "fresh"}
     assert shown(search="elbo 3") == ["done 3"]
-    assert set(shown(show=runlist.SHOW["broken"])) == {"dead", "bad"}
+    assert set(shown(state=runlist.SHOW["broken"])) == {"dead", "bad"}
     assert shown(sort=runlist.SORT["step"])[:3] == ["done 4", "done 3", "done 2"]
     assert shown(sort=runlist.SORT["name"])[0] == "bad"
     assert shown(sort=runlist.SORT["old"]) == shown()[::-1]

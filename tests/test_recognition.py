@@ -63,6 +63,12 @@ def test_quality_of_real_images_is_the_floor():
     assert all(f["stderr"][0] > 0 for f in (given, rest, halves))
 
 
+def test_so_few_images_have_no_distance():
+    found = quality(real(6, 2), torch.arange(3), None, real(3, 3))
+    assert found["value"] is None
+    assert found["reason"] == "a distance needs at least 20 images, not 3"
+
+
 def test_quality_sees_a_shift():
     """Features moved by 1 in each of three pixels: 3 more than the floor, up to correlations of the samples."""
     x = real(400, 4)

@@ -74,6 +74,8 @@ def test_pairs_that_differ_in_the_learner_are_matched(pairs, match, tmp_path):
     assert match.elbo["quality"]["Frechet distance, limiting"]["value"] == 30
     other = stored(tmp_path / "else-elbo", **{"learner.name": "elbo", "model.latents": "bernoulli:3"})
     assert results.matches([pairs[1], Pair("x", other), pairs[0]]) == [match]
+    deviant = stored(tmp_path / "deviant-elbo", **{"learner.name": "elbo", "model.x_family": "gaussian-scale"})
+    assert results.matches([pairs[0], Pair("d", deviant)]) == []
     told = []
     files.write(other / "config.json", b"damaged")
     assert results.matches([Pair("x", other), *pairs], told.append) == [match]

@@ -1,5 +1,8 @@
 """A shipped pair is the run's pair, whole where one looks and small elsewhere."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -49,6 +52,21 @@ def test_an_unfinished_run_and_a_taken_folder_are_refused(run, tmp_path):
     ship.ship(run, tmp_path / "out", "tiny", replace=True)
     load(tmp_path / "out")
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".ship")] == []
+
+
+def test_an_older_pair_stays_where_the_new_one_cannot_take_its_place(run, tmp_path, monkeypatch):
+    ship.ship(run, tmp_path / "out", "older")
+    rename = os.rename
+
+    def refuse(a, b):
+        if Path(a).name == "new":
+            raise OSError("no room")
+        rename(a, b)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="no room"):
+        ship.ship(run, tmp_path / "out", "new", replace=True)
+    assert Pair("out", tmp_path / "out").config().name == "older"
 
 
 def test_snapshots_are_spread_with_both_ends():

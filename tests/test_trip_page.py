@@ -56,7 +56,7 @@ def test_a_against_itself_is_the_same_film():
 
 
 def test_a_link_brings_image_seed_step_and_display():
-    at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", show="sample")
+    at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", frames="sample")
     film = given(at, "film")
     assert (film["k"], film["show"]) == (30, "sample")
     assert given(at, "picker")["chosen"] == 17
@@ -70,7 +70,7 @@ def test_a_link_brings_image_seed_step_and_display():
     [
         {"k": "x"},
         {"k": "-3"},
-        {"show": "x"},
+        {"frames": "x"},
         {"start": "x"},
         {"image": "-1"},
         {"seed": "a"},
@@ -88,7 +88,7 @@ def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
     assert f"the link asks for '{value}'" in told[0]
 
 
-@pytest.mark.parametrize("key", ["start", "mk", "show", "class", "seed"])
+@pytest.mark.parametrize("key", ["start", "mk", "frames", "class", "seed"])
 def test_an_empty_value_in_the_link_is_as_if_there_were_none(key):
     assert given(opened(PAGE, **PAIRS, **{key: ""}), "film")
 
@@ -96,7 +96,7 @@ def test_an_empty_value_in_the_link_is_as_if_there_were_none(key):
 def test_a_whole_link_is_told_nothing_about():
     query = {
         "k": "30",
-        "show": "sample",
+        "frames": "sample",
         "start": "One image",
         "image": "17",
         "seed": "5",

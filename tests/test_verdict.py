@@ -31,8 +31,9 @@ def stats(kept, n=500, chance=0.1, start="test", distance=None, floor=1.0, reaso
 def test_a_keeps_more_than_b_beyond_the_uncertainty():
     text = summary(stats(0.74), stats(0.12)).classes
     assert text == (
-        "A's chains keep the class they started from longer: A 74 ± 2%, B 12 ± 1% at k = 1,000 (n = 500). "
-        "After 1,000 round trips B has forgotten it, A has not (A 74 ± 2%, B 12 ± 1%; chance alone gives 10%)."
+        "A's chains keep the class they started from longer: A 74 ± 2%, B 12 ± 1% at k = 1,000 (n = 500 chains). "
+        "After 1,000 round trips from test images B has forgotten it, A has not (A 74 ± 2%, B 12 ± 1%; chance alone "
+        "gives 10%)."
     )
 
 
@@ -76,10 +77,10 @@ def test_nothing_is_known():
 
 def test_chains_of_other_lengths_and_numbers_are_not_thrown_together():
     text = summary(stats(0.5), stats(0.9, ks=(100,))).classes
-    assert "After 1,000 round trips, 50" in text
-    assert "After 100 round trips, 90" in text
+    assert "After 1,000 round trips from test images, 50" in text
+    assert "After 100 round trips from test images, 90" in text
     assert "longer" not in text
-    assert "n = 500 and 360" in summary(stats(0.5), stats(0.9, n=360)).classes
+    assert "n = 500 and 360 chains" in summary(stats(0.5), stats(0.9, n=360)).classes
 
 
 def test_the_start_is_named():
@@ -93,7 +94,7 @@ def test_distances():
     text = summary(stats(None, distance=4.0, start="noise"), stats(None, distance=12.0, start="noise")).distance
     assert text == (
         "After 1,000 round trips from noise, B's images are 3.0 times as far from real ones as A's (Fréchet distance "
-        "A 4.0 ± 0.20, B 12.0 ± 0.60, real images among themselves 1.0; smaller is better)."
+        "A 4.00 ± 0.20, B 12.00 ± 0.60, n = 500 chains, real images among themselves 1.00; smaller is better)."
     )
     assert "within the uncertainty" in summary(stats(None, distance=4.0), stats(None, distance=4.2)).distance
     assert summary(stats(None, distance=4.0), stats(None, distance=12.0, floor=2.0)).distance == "", "other images"
@@ -104,7 +105,7 @@ def test_distances_that_cross_are_told():
     ks = (1, 10, 1000)
     text = summary(stats(None, distance=[2.0, 3.0, 5.0], ks=ks), stats(None, distance=[1.0, 3.0, 9.0], ks=ks)).distance
     assert "B's images are 1.8 times as far" in text
-    assert text.endswith("At k = 1 it is the other way round: A 2.0 ± 0.10, B 1.0 ± 0.05.")
+    assert text.endswith("At k = 1 it is the other way round: A 2.00 ± 0.10, B 1.000 ± 0.050.")
     text = summary(stats(None, distance=[2.0, 9.0, 5.0], ks=ks), stats(None, distance=[2.0, 3.0, 5.1], ks=ks)).distance
     assert "within the uncertainty" in text
-    assert text.endswith("Where they differ most: A 9.0 ± 0.45, B 3.0 ± 0.15 at k = 10.")
+    assert text.endswith("Where they differ most: A 9.00 ± 0.45, B 3.00 ± 0.15 at k = 10.")

@@ -11,7 +11,7 @@ from . import words
 
 Columns = Sequence[tuple[str, str]]  # letter and colour
 STYLE = (
-    "<style>.figs{display:grid;grid-template-columns:repeat(auto-fit,minmax(185px,1fr));gap:.6rem}"
+    "<style>.figs{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:.6rem}"
     ".fig{border:1px solid #8884;border-radius:.5rem;padding:.35rem .75rem;font-variant-numeric:tabular-nums;"
     "line-height:1.45;font-size:.95rem}.fig small{font-size:.82rem;opacity:.75}.fig div{white-space:nowrap}</style>"
 )

@@ -12,6 +12,7 @@ from symeq_core.gallery import Pair
 
 from . import cards, evaluate, pairs, portraits, say, words
 from .choice import segments, told_unknown
+from .setup import keep
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -33,7 +34,6 @@ ABOUT = {
     "trips": "Row i: test image i after k round trips x → z → x′ …, each sampled; shown are the means of the pixels.",
 }
 OTHER = "\0"  # stands for the letters of the pairs that A is compared with
-SPARE = ("#7b52c7", "#2e9e5b", "#c25b2f")  # poles of a difference where a learner's colour is taken
 scrubber = st.components.v2.component(
     "symeq_scrubber",
     html=(HERE / "scrub.html").read_text(encoding="utf-8"),
@@ -46,15 +46,11 @@ scrubber = st.components.v2.component(
 
 
 class Column(NamedTuple):
-    """A pair and the letter of its column."""
+    """A pair, the letter of its column and the colour of that."""
 
     letter: str
     pair: Pair
-
-    @property
-    def colour(self) -> str:
-        """That of its learner."""
-        return pairs.colour(self.pair)
+    colour: str
 
     @property
     def learner(self) -> str:
@@ -75,7 +71,7 @@ def choose(root: Path) -> list[Column]:
         label = f"Add a {('third', 'fourth')[count - 2]} pair"
         head.button(label, icon=":material/add:", key="add", type="tertiary", on_click=_add, args=(root, chosen))
     found = []
-    for column in map(Column, pairs.LETTERS, chosen):
+    for column in map(Column, pairs.LETTERS, chosen, pairs.colours(chosen)):
         try:
             column.pair.config()
             found.append(column)
@@ -141,7 +137,8 @@ def figures(chosen: Sequence[Column]) -> None:
     """
     every, letters = [(c.letter, c.pair) for c in chosen], [c.letter for c in chosen]
     stored = evaluate.found(every)
-    found = compare.headlines(compare.rows(stored, [events(c.pair) for c in chosen], letters))
+    configs = [c.pair.config() for c in chosen]
+    found = compare.headlines(compare.rows(stored, [events(c.pair) for c in chosen], letters, configs))
     if found:
         comparable = len({c.pair.config().data.name for c in chosen}) == 1
         st.html(cards.STYLE)
@@ -184,6 +181,7 @@ def pictures(chosen: Sequence[Column]) -> None:
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
     result = scrubber(key="scrubber", data=data, on_view_change=lambda: None)
     _to_url(result.get("view"))
+    keep("Compare", URL | {"c", "d"})
 
 
 def _locked(kind: str, chosen: Sequence[Column]) -> str:
@@ -219,13 +217,8 @@ def _film(kind: str, folder: str, steps: tuple[int, ...], stamp: tuple[str, int,
 
 
 def _about(chosen: Sequence[Column]) -> list[dict[str, str]]:
-    """Letter, name and colours of each column."""
-    found: list[dict[str, str]] = []
-    spare = iter(SPARE)
-    for c in chosen:
-        pole = next(spare) if c.colour in {f["pole"] for f in found} else c.colour
-        found.append({"letter": c.letter, "name": c.learner, "colour": c.colour, "pole": pole})
-    return found
+    """Letter, name and colour of each column."""
+    return [{"letter": c.letter, "name": c.learner, "colour": c.colour} for c in chosen]
 
 
 URL = {"t", "view", "gain", "ref", "size", "all", "pin"}

@@ -51,11 +51,13 @@ def _table(known: Sequence[tuple[str, Pair, dict]]) -> None:
     letters = [letter for letter, _, _ in known]
     comparable = len({pair.config().data.name for _, pair, _ in known}) == 1
     heads = "".join(
-        f'<th title="{escape(pairs.title(pair))}" style="color:{pairs.colour(pair)}">{letter}</th>'
-        for letter, pair, _ in known
+        f'<th title="{escape(pairs.title(pair))}" style="color:{colour}">{letter}</th>'
+        for (letter, pair, _), colour in zip(known, pairs.colours([pair for _, pair, _ in known]), strict=True)
     )
     head = f"<tr><th>figure</th>{heads}<th style='text-align:left'>unit</th><th></th></tr>"
-    found = compare.rows([r for _, _, r in known], [[] for _ in known], letters)
+    found = compare.rows(
+        [r for _, _, r in known], [[] for _ in known], letters, [pair.config() for _, pair, _ in known]
+    )
     rows, group = [head], None
     for row in found:
         if row.group != group:

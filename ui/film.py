@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from . import say
+from .setup import keep
 
 HERE = Path(__file__).parent
 AT_ONCE = 10  # steps that are there with the first picture
@@ -77,7 +78,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
-    k, shown = st.query_params.get("k", ""), st.query_params.get("show")
+    k, shown = st.query_params.get("k", ""), st.query_params.get("frames")
     st.html(STEADY)
     with st.container(key="film-box"):
         found = _component(
@@ -94,5 +95,6 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
         )
     if found.view:
         st.query_params["k"] = str(found.view["k"])
-        if (show := found.view["show"]) != st.query_params.get("show", SHOWN[0]):
-            st.query_params["show"] = show
+        if (show := found.view["show"]) != st.query_params.get("frames", SHOWN[0]):
+            st.query_params["frames"] = show
+    keep("Round trip", ("k", "frames", "ink"))

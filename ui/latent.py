@@ -11,7 +11,7 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import latent_map, pairs, say, words
+from . import latent_map, pairs, say, theme, words
 
 K = 10  # nearest neighbours, shown and counted
 PRIOR = 1000  # codes drawn from the prior
@@ -35,8 +35,8 @@ class View:
 class Side:
     """One pair's codes in the layer shown, with what is computed of them once and kept by all sessions."""
 
-    def __init__(self, pair: Pair, letter: str, layer: str, n: int) -> None:
-        self.pair, self.letter, self.n = pair, letter, n
+    def __init__(self, pair: Pair, letter: str, layer: str, n: int, colour: str = theme.NEUTRAL) -> None:
+        self.pair, self.letter, self.n, self.colour = pair, letter, n, colour
         self.p, self.q = pairs.loaded(pair)
         names = layers(self.p)
         self.layer = layer if layer in names else names[0]
@@ -169,9 +169,10 @@ def kept(a: Side, b: Side, codes: str) -> np.ndarray:
 
 def sides(root: Path, a: Pair, b: Pair, view: View) -> list[Side]:
     """A and B, or A alone where B can't be put beside it: then why, and a button that puts A's counterpart there."""
-    found = [Side(a, "A", view.layer, view.n)]
+    of_a, of_b = pairs.colours([a, b])
+    found = [Side(a, "A", view.layer, view.n, of_a)]
     try:
-        other = Side(b, "B", view.layer, view.n)
+        other = Side(b, "B", view.layer, view.n, of_b)
         why = _apart(found[0], other, view)
     except SymeqError as e:
         why = f"{e} A is shown alone."

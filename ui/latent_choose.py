@@ -28,7 +28,7 @@ HELP = {
     "code is known. Cost of code: the rest (rate), how far the encoder departs from the prior for this image. "
     "Neighbours shared: how many of an image's 10 nearest in A's space are so in B's too. Distance: how far its two "
     "points are apart on the maps.",
-    "n": "How many test images are drawn: a fixed random choice, fewer being part of more.",
+    "n": "How many of the test images are drawn: a fixed random choice, fewer being part of more.",
     "prior": f"{latent.PRIOR:,} codes drawn from the prior, as crosses on the same map. Encodings of the data should "
     "cover them and no more: then decoding a random code is like decoding the code of an image. UMAP can't place new "
     f"points: there, each lies at the mean place of the {NEAREST} encodings nearest to it.",
@@ -50,7 +50,7 @@ def choose(a: Pair, b: Pair) -> View:
         n = _images(notes, len(pairs.test_images(a)[0]))
         kinds, default = _kinds(side, b, codes, n)
         kind = _segments(notes, "Map", {k: KINDS[k] for k in kinds}, default, "map")
-        colour = _box(notes, "Colour", COLOURS, "label", "colour", 165)
+        colour = _box(notes, "Colour", COLOURS, "label", "colour", 190)
         prior = _toggle(notes, "Random codes", False, "prior")
         native = kind == "native"
         if kind == "joint":  # there is nothing to fit
@@ -94,7 +94,7 @@ def _images(notes: Any, total: int) -> int:
     usual = max((k for k in counts if k <= POINTS), default=total)
     options = {k: f"{k:,}" for k in counts}
     if len(options) > 1:
-        n = _box(notes, f"Images of {total:,}", options, usual, "n", 132)
+        n = _box(notes, "Images", options, usual, "n", 110)
         return POINTS if n == usual else n
     with notes:
         told_unknown("Images", "n", options.values(), f"all {total:,} test images")

@@ -12,11 +12,11 @@ from .latent import Side, View
 COLOURS = {
     "label": "Label",
     "error": "Reconstruction error",
-    "-ELBO": "Total cost (−ELBO)",
-    "distortion": "Cost of pixels (−log p(x|z))",
-    "rate": "Cost of code (rate)",
-    "kept": "Neighbours shared by A and B",
-    "moved": "Distance between A and B",
+    "-ELBO": "Total cost",
+    "distortion": "Cost of pixels",
+    "rate": "Cost of code",
+    "kept": "Neighbours shared",
+    "moved": "Distance A to B",
 }
 UNITS = {
     "error": "pixels",

@@ -321,8 +321,9 @@ class Maps {
       one.append(c);
       const name = element("b", "", one, p.spec.letter);
       name.style.color = p.spec.colour;
+      element("div", "small", one, `z = (${z.map((v) => v.toFixed(2)).join(", ")})`);
     });
-    element("div", "small", this.card, `decoded at z = (${at.map((v) => v.toFixed(2)).join(", ")})`);
+    element("div", "small", this.card, "decoded at the pointer");
   }
   putCard(pane, x, y) {
     const a = pane.stage.getBoundingClientRect(), b = this.box.getBoundingClientRect();

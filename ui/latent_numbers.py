@@ -73,7 +73,9 @@ def show(found: list[Side], view: View, maps: list[Any], fit: Any) -> None:
         column.caption(f"50% if they are alike, n = {count:,}")
         if view.kind == "native":  # the codes themselves: nothing was lost on the way to a map
             continue
-        trust, of, rank = _quality(side, m, (*side.key, view.kind, view.prior, view.codes, str(view.align)))
+        of_these = [s.key for s in found] if view.kind == "joint" else []
+        key = (side.key, *of_these, view.kind, view.prior, view.codes, view.align)
+        trust, of, rank = _quality(side, m, key)
         column.caption(
             f"Trust in this map, 1 at best: near points {trust:.2f}, distances {rank:.2f}",
             help="Near points: how far the 15 nearest on the map are near in the latent space (trustworthiness, over "

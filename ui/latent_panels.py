@@ -51,8 +51,8 @@ def picture(x: Any, side: int, attributes: str = "") -> str:
 def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> None:
     """The panel chosen."""
     options = {k: name for k, name in PANELS.items() if k != "moved" or len(found) > 1}
-    told_unknown("Beneath the maps", "show", options.values(), PANELS["selected"])
-    panel = segments("Beneath the maps", options, "show", hidden=True)
+    told_unknown("Beneath the maps", "panel", options.values(), PANELS["selected"])
+    panel = segments("Beneath the maps", options, "panel", hidden=True)
     places = {int(k): i for i, k in enumerate(latent.images(found[0].pair, view.n)[1])}
     chosen = [places[k] for k in numbers if k in places]
     {"selected": selected, "moved": what_moved, "flips": flip, "units": _units}[panel](found, view, maps, chosen)
@@ -101,9 +101,7 @@ def table(found: list[Side], view: View, rows: list[int], notes: list[str] | Non
     x, numbers, classes, names, _ = latent.images(found[0].pair, view.n)
     near = [latent.near(s, view.codes) for s in found]
     decoded = [decode(s.p, _drawn(s, rows)) for s in found]
-    head = "".join(
-        f'<th style="color:{pairs.colour(s.pair)}">{s.letter} decodes</th><th>nearest in {s.letter}</th>' for s in found
-    )
+    head = "".join(f'<th style="color:{s.colour}">{s.letter} decodes</th><th>nearest in {s.letter}</th>' for s in found)
     lines = []
     for r, i in enumerate(rows):
         label = f" · {escape(names[classes[i]])}" if classes is not None else ""
@@ -118,8 +116,13 @@ def table(found: list[Side], view: View, rows: list[int], notes: list[str] | Non
     framed = " Framed: nearest in both." if len(found) > 1 else ""
     st.caption(
         "Decoded: the mean of x for one code drawn by the encoder, the same random numbers for A and B. Nearest: by "
-        f"Euclidean distance of {'mean codes' if view.codes == 'mean' else 'drawn codes'} in {view.layer}.{framed}"
+        f"Euclidean distance of {'mean codes' if view.codes == 'mean' else 'drawn codes'} in {_spaces(found)}.{framed}"
     )
+
+
+def _spaces(found: list[Side]) -> str:
+    names = dict.fromkeys(s.layer for s in found)
+    return next(iter(names)) if len(names) == 1 else " and ".join(f"{s.layer} of {s.letter}" for s in found)
 
 
 def _drawn(side: Side, rows: list[int]) -> dict[str, Any]:
@@ -160,7 +163,7 @@ def flip(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> N
     st.caption(f"The code that the encoder drew for test image {numbers[i]}, with one unit changed at a time.{more}")
     for column, side in zip(st.columns(len(found), gap="large"), found, strict=True):
         with column:
-            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {escape(pairs.title(side.pair))}')
+            st.html(f'<b style="color:{side.colour}">{side.letter}</b> {escape(pairs.title(side.pair))}')
             (_flip_bits if side.discrete else _traverse)(side, i, x[i])
 
 

@@ -18,7 +18,7 @@ def what_units_know(found: list[Side], view: View, maps: list[Any], chosen: list
     top = max([0.7, *(float(t["image"].max()) for t in tables if "image" in t)])
     for column, side, t in zip(st.columns(len(found), gap="large"), found, tables, strict=True):
         with column:
-            st.html(f'<b style="color:{pairs.colour(side.pair)}">{side.letter}</b> {escape(pairs.title(side.pair))}')
+            st.html(f'<b style="color:{side.colour}">{side.letter}</b> {escape(pairs.title(side.pair))}')
             if side.discrete:
                 _discrete(side, t, top)
             else:
@@ -47,7 +47,7 @@ def _units(_side: Side, key: tuple) -> pd.DataFrame:
 
 def _discrete(side: Side, t: pd.DataFrame, top: float) -> None:
     n, bits = len(side.codes.mean), side.latent.family == "bernoulli"
-    colour, most = pairs.colour(side.pair), len(t) * math.log(2 if bits else side.latent.classes)
+    colour, most = side.colour, len(t) * math.log(2 if bits else side.latent.classes)
     silent = int((t["image"] < 0.01).sum())
     st.markdown(
         f"**{len(t) - silent} of {len(t)}** {'bits' if bits else 'units'} know more than 0.01 nats about the image; "

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from .setup import keep
+
 LISTED = 24  # selected images that are listed one by one; more are packed
 NUMBERS = 10**6  # those of test images are smaller
 DRAWN = {"images": False, "plane": True, "ellipses": True}  # at first
@@ -44,6 +46,7 @@ def heard(result: Any) -> list[int]:
     drawn = result.get("drawn") or first["drawn"]
     for k, usual in DRAWN.items():
         _say(k, "" if drawn[k] == usual else str(drawn[k]).lower())
+    keep("Latent space", ("sel", "view", *DRAWN))
     return chosen
 
 

@@ -108,7 +108,7 @@ def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dic
     spec: dict[str, Any] = {
         "letter": side.letter,
         "title": f"{pairs.title(side.pair)} · {side.layer}",
-        "colour": pairs.colour(side.pair),
+        "colour": side.colour,
         "facts": _facts(view, m)
         + ("" if fit is None else ", turned onto A" if view.kind == "native" else ", fitted to A"),
         "position": position,
@@ -180,7 +180,7 @@ def _frames(positions: list[np.ndarray], kind: str) -> list[list[float]]:
     ones all."""
     if kind == "joint":  # one map, so one frame
         positions = [np.concatenate(positions)] * len(positions)
-    ends = [np.percentile(p, [0.5, 99.5], axis=0) for p in positions]
+    ends = [np.stack((p.min(0), p.max(0))) for p in positions]
     if kind == "native":
         return [[0.0, 0.0, max(3.2, 1.05 * float(np.abs(ends).max()))]] * len(ends)
-    return [[*((lo + hi) / 2).tolist(), 0.56 * float((hi - lo).max()) or 1.0] for lo, hi in ends]
+    return [[*((lo + hi) / 2).tolist(), 0.53 * float((hi - lo).max()) or 1.0] for lo, hi in ends]

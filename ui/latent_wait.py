@@ -32,7 +32,7 @@ def ready(found: list[Side], view: View) -> View:
         waiting.append((side.letter, entry))
         if entry.failure() is None:
             options = ["--layer", spec.layer, "--codes", spec.codes, "--n", str(spec.n)]
-            entry.launch(["project", str(folder), *options])
+            entry.launch(["project", str(folder.resolve()), *options])
     if not waiting:
         return view
     _progress(waiting)
@@ -68,4 +68,4 @@ def _progress(waiting: list[tuple[str, Entry]]) -> None:
                 st.rerun()
         elif not entry.is_done():
             what, done = entry.progress()
-            st.progress(done, f"UMAP of {letter}: {what} … PCA is shown meanwhile.")
+            st.progress(done, f"UMAP of {letter}: {what} … It takes a minute or two; PCA is shown meanwhile.")

@@ -1,5 +1,6 @@
 """Choosing pairs, and their weights and images in memory, shared by all sessions (never mutate them)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,9 @@ def another(root: Path, chosen: list[Pair]) -> Pair:
 
 def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) -> Pair:
     key = letter.lower()
-    wanted = st.query_params.get(key, st.session_state.get(KEPT, {}).get(key))
+    wanted = st.query_params.get(key) or st.session_state.get(KEPT, {}).get(key)
     if wanted not in pairs:
-        if wanted is not None and key in st.query_params:
+        if wanted is not None and st.query_params.get(key):
             _say_unknown(root, wanted)
         wanted = _default(pairs, before).key
     head = st.container()
@@ -69,7 +70,7 @@ def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) ->
         args=(pairs, key),
         label_visibility="collapsed",
     )
-    head.html(_badges(letter, pairs[wanted]))
+    head.html(_badges(letter, pairs[wanted], colours([*before, pairs[wanted]])[-1]))
     return pairs[wanted]
 
 
@@ -94,15 +95,15 @@ def _swap() -> None:
     st.query_params.update({"a": b, "b": a})
 
 
-def _badges(letter: str, pair: Pair) -> str:
-    """HTML: the column's letter and the learner, both in the learner's colour, and how it was trained."""
+def _badges(letter: str, pair: Pair, colour: str) -> str:
+    """HTML: the column's letter in its colour, the learner in the learner's, and how it was trained."""
     try:
         c = pair.config()
     except SymeqError:
         return theme.row([theme.badge(letter, theme.NEUTRAL), theme.badge("damaged", theme.STATE["failed"])])
     own = theme.LEARNER[c.learner.name]
     mark = (
-        f'<span style="background:{own};color:#fff;border-radius:.35rem;min-width:1.6rem;text-align:center;'
+        f'<span style="background:{colour};color:#fff;border-radius:.35rem;min-width:1.6rem;text-align:center;'
         f'font-weight:700;line-height:1.6rem">{letter}</span>'
     )
     done, steps = max(pair.snapshots(), default=None), c.train.steps
@@ -147,6 +148,19 @@ def title(pair: Pair) -> str:
 def colour(pair: Pair) -> str:
     """The colour of its learner."""
     return theme.LEARNER[pair.config().learner.name]
+
+
+def colours(chosen: Sequence[Pair]) -> list[str]:
+    """That of the learner of each; of several pairs of one learner the first has it, the others have spare ones."""
+    found: list[str] = []
+    spare = iter(theme.SPARE)
+    for pair in chosen:
+        try:
+            own = colour(pair)
+        except SymeqError:
+            own = theme.NEUTRAL
+        found.append(next(spare) if own in found else own)
+    return found
 
 
 def loaded(pair: Pair) -> tuple[Any, Any]:

@@ -94,7 +94,7 @@ def choose(found: list[Row]) -> list[Row]:
             format_func=SHOW.__getitem__,
             default="all",
             required=True,
-            key="show",
+            key="state",
             bind="query-params",
             label_visibility="collapsed",
             help="Active: training, paused or waiting. Done: finished, stopped. Broken: failed, interrupted, damaged.",

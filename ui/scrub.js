@@ -271,7 +271,7 @@ class Scrubber {
     this.find(".hold").setAttribute("aria-pressed", String(Boolean(this.held)));
     this.find(".hold").textContent = this.held ? "Next" : "Hold";
     const [neg, pos] = this.poles(1);
-    const [less, more] = this.ref === "data" ? ["darker than the data", "brighter"] : ["A brighter", this.films.length > 2 ? "the other" : "B"];
+    const [less, more] = this.ref === "data" ? ["darker than the data", "brighter"] : ["A brighter", this.films.length > 2 ? "the other, in its colour" : "B"];
     this.find(".neg").textContent = `${less} −${this.gain}`;
     this.find(".pos").textContent = `+${this.gain} ${more}`;
     this.find(".scale i").style.background = `linear-gradient(90deg, ${neg}, ${this.ground}, ${pos})`;
@@ -290,7 +290,7 @@ class Scrubber {
   }
 
   poles(k) { // colours of what is less and more in film k
-    return this.ref === "data" ? ["#7b52c7", "#2e9e5b"] : [this.films[0].pole, this.films[k] ? this.films[k].pole : this.ink];
+    return this.ref === "data" ? ["#7b52c7", "#2e9e5b"] : [this.films[0].colour, this.films[k] ? this.films[k].colour : this.ink];
   }
 
   // --- geometry: groups of tiles of one index, side by side or, where long ones don't fit, under one another ---
@@ -306,7 +306,7 @@ class Scrubber {
     }
     if (this.ref === "data") return [...found, ...films.flatMap((g) => [g, { film: g.film, minus: "data" }])];
     const others = films.slice(1).map((g) => ({ film: g.film, minus: "a" }));
-    return [...found, ...films.slice(0, 2), ...others];
+    return [...found, ...films, ...others];
   }
 
   measure() {
@@ -453,7 +453,9 @@ class Scrubber {
       if (m.stacked && !isData) this.text(ctx, text, c.x - 7, c.y + m.slot[1] / 2, "right", this.colour(c.g), 12, true);
       else if (c.first) {
         if (!isData) { ctx.fillStyle = this.colour(c.g); ctx.fillRect(c.x, HEAD - 4, wide, 3); }
-        this.text(ctx, text, c.x + wide / 2, HEAD - 13, "center", isData ? this.ink + "aa" : this.colour(c.g), 12, !isData);
+        const first = !isData && this.h.sequence.length && m.slot[0] >= 36; // the pair's letter, then what its first image is
+        const at = first ? c.x + m.slot[0] / 2 : c.x + wide / 2, name = first ? `${text}: ${this.h.sequence[0]}` : text;
+        this.text(ctx, name, at, HEAD - 13, "center", isData ? this.ink + "aa" : this.colour(c.g), 12, !isData);
       }
     }
     this.sequence(ctx, m);
@@ -463,7 +465,7 @@ class Scrubber {
     if (!this.h.sequence.length || m.slot[0] < 36) return;
     const top = this.spots.find((c) => !("data" in c.g)).y;
     for (const c of this.spots) {
-      if ("data" in c.g || c.y !== top || (!m.stacked && c.tile === m.tilesOf(c.g) >> 1)) continue;
+      if ("data" in c.g || c.y !== top || (!m.stacked && !c.tile)) continue;
       this.text(ctx, this.h.sequence[c.tile], c.x + m.slot[0] / 2, HEAD - 13, "center", this.ink + "88", 10);
     }
   }

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 LEARNER = {"symmetric": "#2f6fde", "elbo": "#d98a00", "wake_sleep": "#6f8f7f"}
+SPARE = ("#7b52c7", "#2e9e5b", "#c25b2f")  # of further pairs of one learner
 PLAYER = {"p": "#c2477f", "q": "#0e9aa7"}  # decoder, encoder
 SERIES = {"L_p": PLAYER["p"], "L_q": PLAYER["q"], "ELBO": LEARNER["elbo"], **PLAYER}
 STATE = {

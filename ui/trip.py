@@ -46,9 +46,10 @@ def choose(both: Sequence[Pair]) -> Start:
     told_unknown("Start from", "start", KINDS.values(), KINDS["each"])
     told_number("Seed", "seed", 0, 2**31, "0")
     told_number("Set", "set", 0, 999, "0")
-    told_number("Image", "image", 0, 10**6, "0")
+    images = _count(both[0])
+    told_number("Image", "image", 0, images - 1, "0")
     told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
-    told_unknown("Shown", "show", film.SHOWN, film.SHOWN[0])
+    told_unknown("Shown", "frames", film.SHOWN, film.SHOWN[0])
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
     with left:
         kind = segments("Start from", KINDS, "start", help=HELP)
@@ -58,13 +59,21 @@ def choose(both: Sequence[Pair]) -> Start:
         index = middle.number_input("Set", 0, 999, 0, key="set", bind="query-params", help="Which image of each class.")
     elif kind == "image":
         index = middle.number_input(
-            "Image", 0, 10**6, 0, key="image", bind="query-params", help="Its place in the test set."
+            "Image", 0, images - 1, 0, key="image", bind="query-params", help=f"Its place among {images:,} test images."
         )
         _pick(both[0], index)
     elif kind == "draw":
         code = st.query_params.get("ink", "")
         code = _draw(both, code)
     return Start(kind, int(index), int(seed), code)
+
+
+def _count(pair: Pair) -> int:
+    """How many test images there are; any number where that can't be known, which is told where the film is."""
+    try:
+        return len(pairs.test_images(pair)[0])
+    except SymeqError:
+        return 10**6
 
 
 def _pick(pair: Pair, index: int) -> None:
@@ -131,14 +140,14 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
     reels: list[film.Reel] = []
     shown: list[Pair] = []
     names: list[dict[str, Any]] = []
+    colours = dict(zip(pairs.LETTERS, pairs.colours(both), strict=False))
+    distance = start.kind not in ("image", "draw")  # what is known is of chains from all test images
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         try:
             reels.append(_reel(pair, pair.stamp(), start))
             shown.append(pair)
-            title = words.LEARNERS[pair.config().learner.name]
-            names.append(
-                {"name": letter, "title": title, "colour": pairs.colour(pair), "frechet": _frechet(known, letter)}
-            )
+            title, far = words.LEARNERS[pair.config().learner.name], _frechet(known, letter) if distance else None
+            names.append({"name": letter, "title": title, "colour": colours[letter], "frechet": far})
         except SymeqError as e:
             say.error(f"{letter}: {e}")
     if reels:

@@ -23,8 +23,10 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
     """One curve with its band, its dashed level and, in the title's tooltip, its meaning; or why there is none."""
     n = " and ".join(dict.fromkeys(f"{s['n']:,}" for s in found.values()))
     st.markdown(f"**{what.title}**", help=f"{curves.meaning(what, found)} (n = {n} chains; band: ± 2 standard errors)")
-    for pair, why in curves.reasons(what, found).items():
-        st.caption(f"{pair}: not known, as {say.plain(why)}.")
+    reasons = curves.reasons(what, found)
+    for why in dict.fromkeys(reasons.values()):
+        whose = " and ".join(pair for pair, other in reasons.items() if other == why)
+        st.caption(f"{whose}: not known, as {say.plain(why)}.")
     rows = curves.points(what, found)
     if rows:
         st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))

@@ -12,6 +12,7 @@ from symeq_core.gallery import Pair
 from . import pairs, pictures, say, theme, words
 from .choice import segments, told_unknown
 
+CHAINS_DIFFER = 100  # round trips after which matrices are looked at first: after one, all are near the diagonal
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
 FROM = {"test": "test images", "prior": "random codes", "noise": "noise"}
 Found = dict[str, dict[str, Any]]  # statistics by letter
@@ -42,6 +43,9 @@ def sentence(both: Sequence[Pair], known: Found) -> None:
         data = [words.DATA[p.config().data.name] for p in both]
     except SymeqError:
         data = []  # told where its film would be
+    if len({p.key for p in both}) == 1:
+        st.info("A and B are the same pair: choose another one for B to compare their chains.")
+        return
     if len(set(data)) > 1:
         st.warning(
             f"A knows {data[0]}, B {data[1]}: each chain starts from images of its own data, and their figures are "
@@ -73,8 +77,8 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
         _measure(missing, start)
     if not known:
         return
-    style = {k: _colour(p) for k, p in zip(pairs.LETTERS, both, strict=False)}
-    _legend(both, known)
+    style = dict(zip(pairs.LETTERS, pairs.colours(both), strict=False))
+    _legend(both, known, style)
     for row in (curves.CURVES[:3], curves.CURVES[3:]):
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
@@ -92,20 +96,13 @@ def _curve(what: curves.Curve, known: Found, style: dict[str, str]) -> None:
     curve(what, known, style)
 
 
-def _colour(pair: Pair) -> str:
-    try:
-        return pairs.colour(pair)
-    except SymeqError:
-        return theme.NEUTRAL
-
-
-def _legend(both: Sequence[Pair], known: Found) -> None:
+def _legend(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None:
     badges = []
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         if letter in known:
             s = known[letter]
             text = f"{letter} {words.LEARNERS[pair.config().learner.name]}: {s['n']:,} chains, seed {s['seed']}"
-            badges.append(theme.badge(text, pairs.colour(pair)))
+            badges.append(theme.badge(text, style[letter]))
     st.html(theme.row(badges))
 
 
@@ -159,8 +156,9 @@ def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None
         "percent of the row (5% and more are written). A chain that stays is on the diagonal.",
     )
     called = {str(n): f"k = {n:,}" for n in steps}
-    told_unknown("Round trips k", "mk", called.values(), next(iter(called.values())))
-    k = int(segments("Round trips k", called, "mk", hidden=True))
+    first = next((k for k in called if int(k) >= CHAINS_DIFFER), next(iter(called)))
+    told_unknown("Round trips k", "mk", called.values(), called[first])
+    k = int(segments("Round trips k", called, "mk", hidden=True, default=first))
     for column, (letter, pair) in zip(st.columns(2, gap="medium"), zip(pairs.LETTERS, both, strict=False), strict=True):
         with column:
             if letter in known:
@@ -177,6 +175,8 @@ def limiting(both: Sequence[Pair]) -> None:
         help="Limiting images: 1,000 round trips from pixel noise, then the mean of x. Were encoder and decoder "
         "conditionals of one joint distribution, limiting images, random codes and data would look alike.",
     )
+    st.caption(OTHER)
+    colours = pairs.colours(both)
     columns = st.columns(5, gap="small")
     with columns[0]:
         st.caption("Real test images")
@@ -184,7 +184,8 @@ def limiting(both: Sequence[Pair]) -> None:
             st.image(_data(both[0], both[0].config().data), width="stretch", alt="Test images")
         except SymeqError as e:
             st.caption(say.quoted(e))
-    for (letter, pair), place in zip(zip(pairs.LETTERS, both, strict=False), (columns[1:3], columns[3:5]), strict=True):
+    sides = zip(pairs.LETTERS, both, colours, (columns[1:3], columns[3:5]), strict=False)
+    for letter, pair, colour, place in sides:
         try:
             there = tripstore.pictures(pair)
         except SymeqError:
@@ -192,7 +193,7 @@ def limiting(both: Sequence[Pair]) -> None:
         titles = ("random codes", "limiting images")
         for column, name, title in zip(place, tripstore.PICTURES, titles, strict=True):
             with column:
-                st.html(theme.badge(f"{letter} {title}", _colour(pair)))
+                st.html(theme.badge(f"{letter} {title}", colour))
                 if name in there:
                     pictures.stored(there[name], width="stretch", alt=f"{title} of {letter}")
                     _quality(pair, title)
@@ -200,6 +201,11 @@ def limiting(both: Sequence[Pair]) -> None:
                     st.caption("Not there yet: measure the chains above.")
 
 
+OTHER = (
+    "The chains of limiting images begin in noise. Those summed up above begin where the film does, and are fewer. "
+    "Fewer images give larger distances, and chains that mix slowly end elsewhere from another start: the two can differ in "
+    "who is closer."
+)
 KINDS = {"random codes": "Frechet distance, random code", "limiting images": "Frechet distance, limiting"}
 
 
@@ -212,14 +218,7 @@ def _quality(pair: Pair, title: str) -> None:
         return  # told where its figures would be
     f = figures.get(KINDS[title])
     if f:
-        meaning = say.plain(f.get("meaning", ""))
-        st.caption(f"Fréchet distance {measured.shown(f)} (n = {f['n']:,})", help=f"{meaning} {OTHER}")
-
-
-OTHER = (
-    "The curve above follows other chains, from where the film starts, and compares fewer images: fewer images give "
-    "larger distances, so the two are not to be compared with each other."
-)
+        st.caption(f"Fréchet distance {measured.shown(f)} (n = {f['n']:,})", help=say.plain(f.get("meaning", "")))
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
