@@ -127,7 +127,7 @@ def _say(name: str, value: Any) -> str:
         return DATA_WORDS.get(value, "own images" if value == "folder" else value)
     if name in ("model.latents", "model.label"):
         layers = value if isinstance(value, list) else [value]
-        return " → ".join(str(Latent(**z)) for z in layers)
+        return " → ".join(Latent(**z).said for z in layers)
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, list):

@@ -35,6 +35,9 @@ Fraction = Annotated[float, Field(ge=0, le=1), _Number]
 Image = tuple[Annotated[int, Field(ge=1, le=4)], Size, Size]
 
 
+LATENT_UNITS = {"bernoulli": "bits", "gaussian": "reals", "categorical": "classes"}
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Latent:
     """One discrete or continuous layer: `bernoulli:30`, `categorical:5x10` (units x classes), `gaussian:2`."""
@@ -51,6 +54,11 @@ class Latent:
     def event(self) -> tuple[int, ...]:
         """Shape of one value."""
         return (self.units,) if self.classes is None else (self.units, self.classes)
+
+    @property
+    def said(self) -> str:
+        """As one says it: `30 bits`."""
+        return f"{'×'.join(map(str, self.event))} {LATENT_UNITS[self.family]}"
 
     @staticmethod
     def parse(text: str) -> "dict[str, Any]":

@@ -36,12 +36,12 @@ def test_an_order_of_moves_that_is_not_the_learners_own_is_a_confounder():
     ("changes", "said"),
     [
         ({"seed": 1}, "seed (0 against 1)"),
-        ({"model.latents": "bernoulli:10"}, "layers of code (bernoulli:16 against bernoulli:10)"),
+        ({"model.latents": "bernoulli:10"}, "layers of code (16 bits against 10 bits)"),
         ({"train.lr": 1e-4}, "Adam step of p (0.001 against 0.0001)"),
         ({"train.lr_q": 1e-4}, "Adam step of q (that of p against 0.0001)"),
         ({"model.hidden": [64, 32]}, "hidden widths (128 against 64×32)"),
         ({"train.steps": 20000}, "iterations (5,000 against 20,000)"),
-        ({"model.label": "categorical:1x10"}, "label (none against categorical:1x10)"),
+        ({"model.label": "categorical:1x10"}, "label (none against 1×10 classes)"),
     ],
 )
 def test_whatever_else_differs_is_named_with_both_values(changes, said):

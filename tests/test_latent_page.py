@@ -189,7 +189,7 @@ def test_what_a_link_asks_for_in_vain_is_told(root):
         ("Layer", "zzz"),
         ("Map", "foo"),
         ("Images", "-3"),
-        ("Random codes", "perhaps"),
+        ("Prior", "perhaps"),
         ("Beneath", "nothing"),
     ):
         assert any(t.startswith(name) and f"'{value}'" in t for t in told), (name, told)
@@ -271,7 +271,7 @@ def test_a_joint_umap_shows_both_in_one_frame(root, monkeypatch):
     a, b = root / "digits-flat-symmetric", root / "digits-flat-elbo"
     maps.joint_project(maps.Two((a, b), (maps.Spec("z0"), maps.Spec("z0"))))
     header, arrays = sent(opened(map="Joint UMAP", prior="true"))
-    assert "together" in header["panes"][0]["facts"]
+    assert "of both" in header["panes"][0]["facts"]
     assert header["panes"][0]["frame"] == header["panes"][1]["frame"]
     got = {arrays[f"position{k}"].reshape(-1, 2)[0, 0] for k in "AB"}
     assert got == {place[0, 0], place[0, 0] + 9}

@@ -14,10 +14,10 @@ from .latent import Side, View
 from .latent_colour import COLOURS
 
 KINDS = {"native": "The plane", "hamming": "Hamming", "pca": "PCA", "umap": "UMAP", "joint": "Joint UMAP"}
-CODES = {"mean": "Mean", "sample": "One draw"}
+CODES = {"mean": "Mean", "sample": "Draw"}
 HELP = {
     "layer": "Which layer of code. z0 is the top one, z1 the next, down to the image.",
-    "codes": "Mean: E[z|x], for bits the probability of each being 1. One draw: a code the encoder really sends, with "
+    "codes": "Mean: E[z|x], for bits the probability of each being 1. Draw: a code the encoder really sends, with "
     "the same random numbers for A and B. Where a layer depends on others, the mean is over 8 draws of these.",
     "map": "The plane: a two-dimensional code as it is. Hamming: classical scaling of the number of "
     "bits that differ (of means: the sum of the differences of their probabilities). PCA: the two directions of "
@@ -51,7 +51,7 @@ def choose(a: Pair, b: Pair) -> View:
         kinds, default = _kinds(side, b, codes, n)
         kind = _segments(notes, "Map", {k: KINDS[k] for k in kinds}, default, "map")
         colour = _box(notes, "Colour", COLOURS, "label", "colour", 190)
-        prior = _toggle(notes, "Random codes", False, "prior")
+        prior = _toggle(notes, "Prior", False, "prior")
         native = kind == "native"
         if kind == "joint":  # there is nothing to fit
             return View(layer, codes, kind, colour, n, prior, False)
@@ -94,7 +94,7 @@ def _images(notes: Any, total: int) -> int:
     usual = max((k for k in counts if k <= POINTS), default=total)
     options = {k: f"{k:,}" for k in counts}
     if len(options) > 1:
-        n = _box(notes, "Images", options, usual, "n", 110)
+        n = _box(notes, "Images", options, usual, "n", 100)
         return POINTS if n == usual else n
     with notes:
         told_unknown("Images", "n", options.values(), f"all {total:,} test images")

@@ -153,10 +153,10 @@ def _facts(view: View, m: Any) -> str:
         return f"PCA, {m.facts['variance shown']:.0%} of the variance shown"
     if view.kind == "hamming":
         n = int(m.facts.get("landmarks", 0))
-        return "Hamming distances, classical scaling" + (f", {n} landmarks" if n and n < len(m.positions) else "")
+        return "Hamming distances" + (f", {n} landmarks" if n and n < len(m.positions) else "")
     return {
         "umap": "UMAP, 15 neighbours",
-        "joint": "UMAP of A and B together, 15 neighbours",
+        "joint": "UMAP of both, 15 neighbours",
         "native": "the two numbers of each code",
     }[view.kind]
 

@@ -202,9 +202,9 @@ def limiting(both: Sequence[Pair]) -> None:
 
 
 OTHER = (
-    "The chains of limiting images begin in noise. Those summed up above begin where the film does, and are fewer. "
-    "Fewer images give larger distances, and chains that mix slowly end elsewhere from another start: the two can differ in "
-    "who is closer."
+    "The chains of limiting images begin in noise; those summed up above begin where the film does, and are fewer. "
+    "Fewer images give larger distances, and chains that mix slowly end elsewhere from another start, so the two can "
+    "differ in who is closer."
 )
 KINDS = {"random codes": "Frechet distance, random code", "limiting images": "Frechet distance, limiting"}
 

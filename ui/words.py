@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from symeq_core.config import Config, Latent
+from symeq_core.config import LATENT_UNITS, Config, Latent
 
 LEARNERS = {"symmetric": "Symmetric game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
 SHORT = {"symmetric": "Game", "elbo": "ELBO", "wake_sleep": "Wake-sleep"}
@@ -46,12 +46,10 @@ STATES = {
 }
 ACTIVE = ("queued", "starting", "running", "paused")
 
-UNITS = {"bernoulli": "bits", "gaussian": "reals", "categorical": "classes"}
-
 
 def code(latents: Iterable[Latent]) -> str:
     """Layers of code from the top, as in `30 → 100 bits`."""
-    sizes = [("×".join(map(str, z.event)), UNITS[z.family]) for z in latents]
+    sizes = [("×".join(map(str, z.event)), LATENT_UNITS[z.family]) for z in latents]
     one = len({unit for _, unit in sizes}) == 1
     return " → ".join(n if one else f"{n} {unit}" for n, unit in sizes) + (f" {sizes[0][1]}" if one else "")
 
