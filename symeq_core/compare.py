@@ -1,6 +1,5 @@
 """Pairs beside one another: how their settings differ, in words; their figures and which is better; their curves."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -234,9 +233,10 @@ def _said(cells: Sequence[dict[str, Any] | None], best: int | None, higher: bool
         return f"no verdict: {a}'s upper bound isn't below the lower bound of every other"
     second, b = close[0]
     gap = abs(first["value"] - second["value"])
-    if first.get("stderr") is None or second.get("stderr") is None:
+    error = measured.error_of_difference(first, second)
+    if error is None:
         return f"{a} by {gap:.3g}, of unknown error"
-    told = measured.shown({"value": gap, "stderr": math.hypot(first["stderr"], second["stderr"])})
+    told = measured.shown({"value": gap, "stderr": error})
     if best is None:
         return f"no clear difference{f' between {a} and {b}' if len(known) > 2 else ''} ({told})"
     return f"{a} better by {told}" + (f" than {b}" if len(known) > 2 else "")

@@ -14,6 +14,7 @@ from .likelihood import (
     Figure,
     Progress,
     choice,
+    each,
     figure,
     has_density,
     log_mean,
@@ -83,12 +84,13 @@ def on_data(
     if exact.code_bits(p) <= exact.MAX_CODE_BITS:
         log_q, log_p = _posteriors(p, q, x)
         kl = (log_q.exp() * (log_q - log_p)).sum(1)
-        return {name: figure(kl, NATS, f"{meaning}. Exact for each image, all codes enumerated", seed, better="lower")}
+        how = f"{meaning}. Exact for each image, all codes enumerated"
+        return {name: figure(kl, NATS, how, seed, better="lower", **each(kl, x))}
     log_w = log_weights(p, q, x, samples, progress and (lambda done: progress("inconsistency on data", done)))
     # E KL = log p(x) - ELBO, and the importance-weighted bound is at most log p(x)
     gap = log_mean(log_w) - log_w.mean(1)
     how = f"A lower bound in expectation: the importance-weighted bound of log p(x) minus the ELBO, K = {samples:,}"
-    return {name: figure(gap, NATS, f"{meaning}. {how}", seed, "lower", better="lower", K=samples)}
+    return {name: figure(gap, NATS, f"{meaning}. {how}", seed, "lower", better="lower", K=samples, **each(gap, x))}
 
 
 def _posteriors(p: Chain, q: Chain, x: Tensor) -> tuple[Tensor, Tensor]:

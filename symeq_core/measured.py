@@ -1,5 +1,6 @@
 """What has been measured of a pair, and where it is kept; `evaluation` measures it. Imports no torch."""
 
+import base64
 import hashlib
 import json
 import math
@@ -7,6 +8,8 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from . import files, shapes
 from .config import DataConfig
@@ -126,6 +129,28 @@ def at_least(name: str) -> str:
     return f"{name}, at least"
 
 
+def error_of_difference(a: Figure, b: Figure) -> float | None:
+    """Standard error of the difference of two figures; None where one of theirs is unknown.
+
+    Image by image where both tell the value of each of the same images, else as of independent figures.
+    """
+    if a.get("stderr") is None or b.get("stderr") is None:
+        return None
+    one, other = _each(a), _each(b)
+    if a.get("images") and a.get("images") == b.get("images") and len(one) == len(other) > 1:
+        return float((one - other).std(ddof=1)) / math.sqrt(len(one))
+    return math.hypot(a["stderr"], b["stderr"])
+
+
+def _each(figure: Figure) -> np.ndarray:
+    """The values of the single images [n]; none where they aren't told."""
+    try:
+        found = np.frombuffer(base64.b64decode(figure.get("each") or ""), "<f4").astype(float)
+    except ValueError:
+        return np.zeros(0)
+    return found if np.isfinite(found).all() else np.zeros(0)
+
+
 def winner(
     game: Figure, elbo: Figure, least: tuple[Figure | None, Figure | None] = (None, None)
 ) -> Literal["game", "elbo", "tie"] | None:
@@ -136,10 +161,10 @@ def winner(
     beat the other's lower bound too, so as to be better whatever the true values are.
     """
     a, b, better = game.get("value"), elbo.get("value"), game.get("better")
-    errors = [f["stderr"] for f in (game, elbo) if f.get("stderr") is not None]
-    if a is None or b is None or len(errors) < 2 or better not in ("lower", "higher") or unranked((game, elbo)):
+    error = error_of_difference(game, elbo)
+    if a is None or b is None or error is None or better not in ("lower", "higher") or unranked((game, elbo)):
         return None
-    if abs(a - b) <= ERRORS * math.hypot(*errors) or a == b:
+    if abs(a - b) <= ERRORS * error or a == b:
         return "tie"
     if (a < b) == (better == "lower"):
         return "game" if _beats(game, least[1]) else None

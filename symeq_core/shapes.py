@@ -20,6 +20,7 @@ Error = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=int(LARGEST))]
 Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(max_length=100)]
+Packed = Annotated[str, Field(max_length=60_000)]  # numbers in base64
 
 
 # --- metrics.json ---
@@ -39,6 +40,8 @@ class Figure(TypedDict):
     extractor: NotRequired[Text | None]
     reason: NotRequired[Text | None]
     seed: NotRequired[int]
+    each: NotRequired[Packed]
+    images: NotRequired[Text]
 
 
 Values = list[Number | None] | None

@@ -1,9 +1,11 @@
 """ELBO and importance-weighted bound against the enumerated likelihood."""
 
+import base64
 import itertools
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +40,9 @@ def test_the_exact_likelihood_is_that_of_the_joint_table(name):
     found = likelihood.figures(p, q, x, samples=5)
     assert found["log-likelihood"]["value"] == pytest.approx(truth(p, x).mean().item(), abs=1e-9)
     assert found["log-likelihood"]["stderr"] == pytest.approx(truth(p, x).std().item() / math.sqrt(200))
+    each = np.frombuffer(base64.b64decode(found["log-likelihood"]["each"]), "<f4")
+    np.testing.assert_allclose(each, truth(p, x).numpy(), rtol=1e-6)
+    assert found["log-likelihood"]["images"] == found["ELBO"]["images"]
 
 
 @pytest.mark.parametrize("name", [*MODELS, *LABELLED])

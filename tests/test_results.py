@@ -1,10 +1,13 @@
 """Who wins is told from the numbers and their uncertainties, whichever way is better."""
 
-import pytest
+import math
 
-from symeq_core import files, gallery, results
+import pytest
+import torch
+
+from symeq_core import files, gallery, likelihood, results
 from symeq_core.gallery import Pair
-from symeq_core.measured import winner
+from symeq_core.measured import error_of_difference, winner
 from symeq_core.store import content
 
 from .test_gallery import stored
@@ -45,6 +48,20 @@ def bounded(found, side):
 )
 def test_the_winner_is_better_beyond_two_standard_errors_of_the_difference(game, elbo, expected):
     assert winner(game, elbo) == expected
+
+
+def test_figures_of_the_same_images_are_compared_image_by_image():
+    """Images differ by 10, pairs by 0.5 on each of them, give or take 0.1: the mean of 400 alone doesn't tell."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(400, 1, 2, 2, generator=g)
+    one = 10 * torch.randn(400, generator=g)
+    two = one + 0.5 + 0.1 * torch.randn(400, generator=g)
+    a, b = (likelihood.figure(v, "nats", "m", 0, better="higher", **likelihood.each(v, x)) for v in (one, two))
+    assert error_of_difference(a, b) == pytest.approx((two - one).std().item() / 20, rel=1e-3)
+    assert winner(a, b) == "elbo"
+    for change in ({"images": "others"}, {"each": None}, {"each": "?"}, {"each": a["each"][:-8]}):
+        assert error_of_difference(a, b | change) == pytest.approx(math.hypot(a["stderr"], b["stderr"]))
+        assert winner(a, b | change) == "tie"
 
 
 @pytest.fixture

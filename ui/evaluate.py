@@ -103,7 +103,8 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
     text = "; ".join(parts) + ". ± is one standard error of measuring; point at a figure to see what it means."
     if len(known) > 1:
         text += (
-            " Bold: better by more than two standard errors of the difference, the errors taken as independent."
+            " Bold: better by more than two standard errors of the difference, which is taken image by image where "
+            "both tell what each image gives (likelihood, inconsistency on data), else as of independent figures."
             if comparable
             else " The images differ, so the figures can't be compared."
         )

@@ -235,7 +235,8 @@ class View {
     side.element.classList.toggle("measured", Boolean(found));
     this.root.classList.toggle("any", this.data.pairs.some((p) => p.frechet));
     if (!found) { $(".distance").textContent = ""; return; }
-    const i = Math.max(0, found.ks.findLastIndex((k) => k <= this.data.ks[f])), value = found.value[i];
+    const i = found.ks.findLastIndex((k) => k <= this.data.ks[f]), value = found.value[i];
+    if (i < 0) { $(".distance").textContent = ""; $(".far").style.width = 0; return; } // nothing is decoded yet
     $(".distance").innerHTML = `<b>${value < 10 ? value.toFixed(1) : Math.round(value)}</b> from real images`;
     $(".distance").title = $(".gauge").title = found.meaning;
     const most = Math.max(...this.data.pairs.flatMap((p) => p.frechet?.value ?? []));

@@ -163,7 +163,9 @@ def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
         f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f} (the mark "
         "on the bar, whose end is the largest distance of both)."
     )
-    return {"ks": s["ks"], "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning}
+    # statistics after k are of E[x|z_k]; the film shows that at k + 1, as E[x_k|z_k-1], unless it starts from codes
+    ks = [k + (s["start"] != "prior") for k in s["ks"]]
+    return {"ks": ks, "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning}
 
 
 def _identity(start: Start, both: Sequence[Pair]) -> str:

@@ -61,6 +61,10 @@ def sentence(both: Sequence[Pair], known: Found) -> None:
         st.markdown(found.classes, help=WANTED)
 
 
+AFTER = (
+    "Chains are sampled. After k round trips, what is looked at is the code z_k of the k-th image and the mean image "
+    "E[x|z_k] it is decoded to; after 0, these are the code of the start and its reconstruction."
+)
 WANTED = (
     "Wanted: images that stay as close to real ones as real images are to each other, and a class that is kept over a "
     "few round trips. Over many, a consistent chain may visit every class: forgetting is no fault then, leaving the "
@@ -71,7 +75,7 @@ WANTED = (
 @say.told
 def show(both: Sequence[Pair], start: str, known: Found) -> None:
     """Curves and matrices of what is known, and the way to what isn't."""
-    st.markdown(f"#### What becomes of {FROM[start]}, over many chains")
+    st.markdown(f"#### What becomes of {FROM[start]}, over many chains", help=AFTER)
     missing = [(k, p) for k, p in zip(pairs.LETTERS, both, strict=False) if k not in known]
     if missing:
         _measure(missing, start)
