@@ -22,9 +22,9 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
 	touch $@ $(VENV)/.app
 
-# Two at a time, each file by one of them: most tests wait for one thread of torch, for a server or for a browser.
+# Two processes: one for all that wants a browser, then both for the rest.
 test: install lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 slow: install
 	$(BIN)/python -m pytest -m slow

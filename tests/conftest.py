@@ -13,6 +13,16 @@ from symeq_core.runs import all_runs
 from .browser import CHROMIUM, FLAGS, App, pid_of
 
 
+def pytest_collection_modifyitems(items):
+    """For several processes: each file goes to one, those with a browser first and all to the same, so that no two
+    browsers compete for the cores.
+    """
+    browsers = {item.path for item in items if "app" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in browsers)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browsers" if item.path in browsers else item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

@@ -12,9 +12,9 @@ from symeq_core.presets import PRESETS, preset
 from symeq_core.sources import Source, clean
 from symeq_core.trainer import Trainer
 
-STEPS = 600
+STEPS = 400
 # Nats per test image (n = 360) that STEPS iterations gain, for every preset: at least this much.
-ELBO_GAIN, L_P_GAIN, L_Q_GAIN = 15.0, 15.0, 0.3
+ELBO_GAIN, L_P_GAIN, L_Q_GAIN = 15.0, 15.0, 0.2
 LENGTH = (
     "steps",
     "cooldown",
