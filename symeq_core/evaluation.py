@@ -17,7 +17,7 @@ from .metrics import Figure, utilities
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
-from .store import content
+from .store import check_unchanged, content
 
 Progress = Callable[[str, float], object]  # what is being done, fraction done
 
@@ -46,7 +46,9 @@ def evaluate(
     if not entry.is_done():
         with entry.computing(progress) as tell:
             if not entry.is_done():  # by another process meanwhile
-                files.write_json(entry.json, _compute(folder, options, tell, device))
+                result = _compute(folder, options, tell, device)
+                check_unchanged(entry, stored(folder, options), folder)
+                files.write_json(entry.json, result)
     return read(entry, folder)
 
 
@@ -59,6 +61,7 @@ def _with_inception(folder: Path, options: Options, progress: Progress | None, d
             found = _inception(folder, options, progress or (lambda what, done: None), device)
         except SymeqError as e:
             return plain | {"missing": plain["missing"] | {"inception": str(e)}}
+        check_unchanged(entry, stored(folder, options), folder)
         figures = plain["figures"] | {"inception": found}
         files.write_json(entry.json, plain | {"figures": figures, "options": asdict(options)})
     return read(entry, folder)
@@ -121,8 +124,6 @@ def _compute(folder: Path, options: Options, progress: Progress, device: Any) ->
     result["figures"]["utilities"] = {
         k: f | {"meaning": _UTILITIES[k], "seed": options.seed, "better": "higher"} for k, f in plain.items()
     }
-    if content(folder) != before:
-        raise SymeqError(f"{folder} changed while it was evaluated, as it is being trained: evaluate it again.")
     shown = asdict(options)
     return result | {
         "steps": step,

@@ -17,7 +17,7 @@ from .projection import Array, Tell, joint_umap, umap
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
-from .store import Entry, content
+from .store import Entry, check_unchanged, content
 
 POINTS = 5000  # shown unless asked for otherwise; what is shipped
 CODES = ("mean", "sample")
@@ -106,7 +106,9 @@ def project(folder: Path, spec: Spec) -> Path:
     cached = entry(folder, spec)
     with cached.computing() as tell:
         if not cached.is_done():
-            write_tensors(cached.tensors, {"positions": torch.from_numpy(compute(folder, spec, tell))})
+            positions = compute(folder, spec, tell)
+            check_unchanged(cached, entry(folder, spec), folder)
+            write_tensors(cached.tensors, {"positions": torch.from_numpy(positions)})
     return cached.tensors
 
 
@@ -206,6 +208,7 @@ def joint_project(two: Two) -> Path:
     with cached.computing() as tell:
         if not cached.is_done():
             positions = joint_compute(two, tell)
+            check_unchanged(cached, joint_entry(two), two.folders[0])
             write_tensors(cached.tensors, {str(k): torch.from_numpy(v) for k, v in enumerate(positions)})
     return cached.tensors
 

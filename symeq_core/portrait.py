@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import files
 from .runs import read_config
-from .store import Entry, content
+from .store import Entry, check_unchanged, content
 
 CHAIN = 1000  # round trips from noise to the limiting images
 VERSION = 1  # of what is drawn
@@ -23,7 +23,9 @@ def compute(folder: Path, progress: Callable[[str, float], object] | None = None
     stored = entry(folder)
     with stored.computing(progress) as tell:
         if not stored.is_done():  # by another process meanwhile
-            for name, picture in _draw(folder, tell).items():
+            drawn = _draw(folder, tell)
+            check_unchanged(stored, entry(folder), folder)
+            for name, picture in drawn.items():
                 files.write(stored.folder / name, picture)
             files.write_json(stored.json, {"chain": CHAIN})
     return stored.folder

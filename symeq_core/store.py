@@ -54,6 +54,12 @@ def _file_hash(path: str, changed: int, size: int) -> str:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def check_unchanged(before: "Entry", now: "Entry", folder: Path) -> None:
+    """SymeqError where the pair changed while its result was computed, which would be kept as that of other weights."""
+    if now.folder != before.folder:
+        raise SymeqError(f"{folder} changed while it was measured, as it is being trained: measure it again.")
+
+
 class Entry:
     """One result: `kind` says what it is, `key` (JSON values) everything that it depends on."""
 

@@ -9,7 +9,7 @@ from .errors import SymeqError
 from .gallery import Pair
 from .measured import extractor_name
 from .runs import read_config
-from .store import Entry, content
+from .store import Entry, check_unchanged, content
 
 STARTS = ("test", "prior", "noise")
 FILE = "chains.json"  # beside a shipped pair's weights
@@ -96,11 +96,15 @@ def compute(folder: Path, start: str = "test", progress: Progress | None = None)
     stored = entry(folder, start)
     with stored.computing(progress) as tell:
         if not stored.is_done():  # by another process meanwhile
-            files.write_json(stored.json, _compute(folder, start, stored.folder, tell))
+            result, drawn = _compute(folder, start, tell)
+            check_unchanged(stored, entry(folder, start), folder)
+            for name, picture in drawn.items():
+                files.write(stored.folder / name, picture)
+            files.write_json(stored.json, result)
     return _read(stored)
 
 
-def _compute(folder: Path, start: str, out: Path, tell: Progress) -> dict[str, Any]:
+def _compute(folder: Path, start: str, tell: Progress) -> tuple[dict[str, Any], dict[str, bytes]]:
     from .checkpoints import load
     from .datasets import load_data
     from .extractors import extractor
@@ -120,16 +124,15 @@ def _compute(folder: Path, start: str, out: Path, tell: Progress) -> dict[str, A
         p, q, x, test.labels, known, seed=SEED, start=start, progress=lambda what, done: tell(what, 0.9 * done)
     )
     tell("pictures", 0.9)
-    _draw(p, q, out)
-    return result
+    return result, _draw(p, q)
 
 
-def _draw(p: Any, q: Any, out: Path) -> None:
+def _draw(p: Any, q: Any) -> dict[str, bytes]:
     """Pictures of random codes and of limiting images."""
     from . import chains, figures
     from .seeds import derive, seeded
     from .sheets import png
 
     with seeded(derive(SEED, "pictures")):
-        files.write(out / "samples.png", png(figures.grid(chains.decoded_prior(p, IMAGES), 8)))
-        files.write(out / "limiting.png", png(figures.grid(chains.limiting(p, q, IMAGES), 8)))
+        made = {"samples.png": chains.decoded_prior(p, IMAGES), "limiting.png": chains.limiting(p, q, IMAGES)}
+    return {name: png(figures.grid(x, 8)) for name, x in made.items()}

@@ -1,5 +1,6 @@
 """An evaluation holds every figure with what it takes to read it, is computed once, and ranks pairs."""
 
+import itertools
 import json
 import math
 import shutil
@@ -141,11 +142,11 @@ def test_inception_that_cannot_be_had_now_may_be_the_next_time(monkeypatch):
 
 
 def test_a_pair_that_is_trained_meanwhile_is_not_mixed_up(monkeypatch):
-    contents = iter(["one", "two"])
-    monkeypatch.setattr(evaluation, "content", lambda folder: next(contents))
+    contents = itertools.chain(["one"], itertools.repeat("two"))
+    monkeypatch.setattr(measured, "content", lambda folder: next(contents))
     for part in ("_quality", "_likelihood", "_consistency"):
         monkeypatch.setattr(evaluation, part, lambda *args: None)
-    with pytest.raises(SymeqError, match="changed while it was evaluated"):
+    with pytest.raises(SymeqError, match="changed while it was measured"):
         evaluation.evaluate(GAME, Options(n=20, chain=1, limit=20))
 
 

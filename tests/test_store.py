@@ -1,14 +1,17 @@
 """Results are found by content, computed once, and their processes tell how far they are and why they failed."""
 
+import itertools
 import subprocess
 import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from symeq_core import files, store
+from symeq_core import files, maps, portrait, store, tripstore
 from symeq_core.errors import SymeqError
+from symeq_core.gallery import SHIPPED
 from symeq_core.store import Entry
 
 from .test_gallery import stored
@@ -146,3 +149,23 @@ def test_weights_that_can_not_be_read_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_file_hash", refuse)
     with pytest.raises(SymeqError, match=r"can't be read \(Permission denied\)"):
         store.content(folder)
+
+
+@pytest.mark.parametrize(
+    ("module", "compute", "work", "result"),
+    [
+        (tripstore, tripstore.compute, "_compute", ({}, {"samples.png": b""})),
+        (portrait, portrait.compute, "_draw", {"samples.png": b""}),
+        (maps, lambda folder: maps.project(folder, maps.Spec("z0")), "compute", np.zeros((3, 2), np.float32)),
+    ],
+)
+def test_what_was_computed_of_weights_that_changed_meanwhile_is_not_kept(
+    module, compute, work, result, root, monkeypatch
+):
+    contents = itertools.chain(["one"], itertools.repeat("two"))
+    monkeypatch.setattr(module, "content", lambda folder: next(contents))
+    monkeypatch.setattr(module, work, lambda *args: result)
+    with pytest.raises(SymeqError, match="changed while it was measured"):
+        compute(SHIPPED / "digits-bits-elbo")
+    kept = {f.name for f in root.rglob("*") if f.is_file()}
+    assert kept <= {"failed", "lock"}
