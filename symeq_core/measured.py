@@ -237,7 +237,7 @@ def on_card(metrics: dict[str, Any]) -> dict[str, Figure]:
 
 def label(text: str) -> str:
     """What a figure is called where people read; its key in files is plain ASCII."""
-    return text.replace("Frechet", "Fréchet")
+    return text.replace("Frechet", "Fréchet").replace("after 1000", "after 1,000")
 
 
 def explained(f: Figure | None) -> str:

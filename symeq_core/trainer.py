@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from .config import TrainConfig
@@ -42,10 +43,14 @@ def device_of(name: str) -> torch.device:
 
 
 def set_threads(threads: int) -> int:
-    """Use that many CPU threads, or one less than there are cores (at least one) for 0; returns the number."""
+    """Use that many CPU threads, or one less than there are cores (at least one) for 0; returns the number.
+
+    The linear algebra of NumPy and SciPy gets as many: left to itself it takes all, and waits for each of them.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = threads or max(1, cores - 1)
     torch.set_num_threads(chosen)
+    threadpool_limits(chosen, user_api="blas")
     return chosen
 
 

@@ -5,10 +5,10 @@ import re
 import signal
 
 import pytest
-import torch
 
 from symeq_core import supervisor
 from symeq_core.runs import all_runs
+from symeq_core.trainer import set_threads
 
 from .browser import CHROMIUM, FLAGS, App, pid_of
 
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    torch.set_num_threads(1)
+    set_threads(1)
 
 
 @pytest.fixture(scope="module")

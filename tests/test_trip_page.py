@@ -157,7 +157,7 @@ def test_numbers_that_are_known_are_a_sentence_curves_and_matrices(monkeypatch):
     assert "A's chains keep the class they started from longer: A 100 ± 0%, B 25 ± 0% at k = 10" in shown
     charts = [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
     assert len(charts) == 6 + 2 + 2
-    assert given(at, "film")["pairs"][0]["frechet"]["ks"] == [0, 1, 10]
+    assert given(at, "film")["pairs"][0]["frechet"]["ks"] == [1, 2, 11]  # the film shows at k + 1 what is measured at k
     assert not [b for b in at.button if b.key == "measure"]
 
 

@@ -6,6 +6,8 @@ from html import escape
 import streamlit as st
 
 from symeq_core import measured, overseeds, results
+from symeq_core.errors import SymeqError
+from symeq_core.gallery import SHIPPED, Pair
 from symeq_core.measured import Figure
 from symeq_core.results import DISTANCE, IDEAS, KINDS, Idea, Match, Verdict
 
@@ -148,7 +150,7 @@ def over_seeds(rows: Sequence[overseeds.Row]) -> None:
     lines = [f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>"]
     for r in rows:
         lead = r.better / len(r.game)
-        cells = f'<td class="name">{escape(r.match)}</td><td>{r.kind}</td>'
+        cells = f'<td class="name">{escape(_titled(r.match))}</td><td>{r.kind}</td>'
         for values, who, best in ((r.elbo, "elbo", lead == 0), (r.game, "symmetric", lead == 1)):
             style = f"color:{theme.LEARNER[who]};font-weight:{600 if best else 400}"
             tip = ", ".join(f"{v:.2f}" for v in values)
@@ -160,6 +162,14 @@ def over_seeds(rows: Sequence[overseeds.Row]) -> None:
         "Trained anew from several seeds, ELBO and game from the same ones. Mean ± standard deviation from one "
         "seed to the next; bold: better from every seed. Point at a figure to see the values seed by seed."
     )
+
+
+def _titled(match: str) -> str:
+    """A match's name as other tables have it, if its pair is there."""
+    try:
+        return words.pair(Pair(match, SHIPPED / f"{match}-symmetric").config())
+    except SymeqError:
+        return match
 
 
 def every(found: Judged) -> None:
