@@ -39,19 +39,20 @@ class Quality:
     ) -> None:
         n = len(chosen)
         self.reason = NO_EXTRACTOR if extractor is None else TOO_FEW.format(n) if n < FEWEST else None
-        self.extractor, self.seed, self.batch = None if self.reason else extractor, seed, batch
+        known = None if self.reason else extractor
+        self.extractor, self.seed, self.batch = known, seed, batch
         self.values: list[float] = []
         self.errors: list[float] = []
-        if self.extractor is None or extractor is None:
+        if known is None:
             return
-        starts = in_parts(extractor.features, x[chosen], batch)
+        starts = in_parts(known.features, x[chosen], batch)
         if reference is None and len(x) >= 2 * n:
             others = torch.ones(len(x), dtype=torch.bool)
             others[chosen] = False
             reference = x[others.nonzero().squeeze(1)]
         self.sides: list[tuple[Tensor, Tensor]]  # which chains, and the features they are compared with
         if reference is not None:
-            self.sides = [(torch.arange(n), in_parts(extractor.features, reference, batch))]
+            self.sides = [(torch.arange(n), in_parts(known.features, reference, batch))]
             self.floor = frechet(starts, self.sides[0][1])
         else:
             order = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, "halves")))

@@ -25,6 +25,7 @@ HELP = (
     "start that differ in their random numbers only. Random codes: from the prior, decoded, each pair by its own "
     "decoder. Noise: each pixel on or off with probability 1/2, as the paper's authors begin."
 )
+MANY = 10**6  # images, where their number isn't known
 SEED_HELP = (
     "Of everything that is drawn. A and B share their random numbers: at every step each unit of A is drawn by the "
     "same uniform number as the unit of B in the same place, so what differs between them is the pairs."
@@ -46,8 +47,8 @@ def choose(both: Sequence[Pair]) -> Start:
     told_unknown("Start from", "start", KINDS.values(), KINDS["each"])
     told_number("Seed", "seed", 0, 2**31, "0")
     told_number("Set", "set", 0, 999, "0")
-    images = _count(both[0])
-    told_number("Image", "image", 0, images - 1, "0")
+    asked = st.query_params.get("start") == KINDS["image"]
+    told_number("Image", "image", 0, (_count(both[0]) if asked else MANY) - 1, "0")
     told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
     told_unknown("Shown", "frames", film.SHOWN, film.SHOWN[0])
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
@@ -58,6 +59,7 @@ def choose(both: Sequence[Pair]) -> Start:
     if kind == "each":
         index = middle.number_input("Set", 0, 999, 0, key="set", bind="query-params", help="Which image of each class.")
     elif kind == "image":
+        images = _count(both[0])  # only here, as other starts may need no data at all
         index = middle.number_input(
             "Image", 0, images - 1, 0, key="image", bind="query-params", help=f"Its place among {images:,} test images."
         )
@@ -73,7 +75,7 @@ def _count(pair: Pair) -> int:
     try:
         return len(pairs.test_images(pair)[0])
     except SymeqError:
-        return 10**6
+        return MANY
 
 
 def _pick(pair: Pair, index: int) -> None:
