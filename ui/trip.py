@@ -165,8 +165,11 @@ def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
         f"Fréchet distance of {s['n']:,} such chains: {s['frechet']['meaning']}, {s['frechet']['floor']:.2f} (the mark "
         "on the bar, whose end is the largest distance of both)."
     )
-    # statistics after k are of E[x|z_k]; the film shows that at k + 1, as E[x_k|z_k-1], unless it starts from codes
-    ks = [k + (s["start"] != "prior") for k in s["ks"]]
+    from symeq_core.filmstrip import STEPS
+
+    # statistics after k are of E[x|z_k]; the film shows that at k + 1, as E[x_k|z_k-1], unless it starts from codes;
+    # its last step has the last of them
+    ks = [min(k + (s["start"] != "prior"), STEPS) for k in s["ks"]]
     return {"ks": ks, "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning}
 
 
