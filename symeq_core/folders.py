@@ -1,11 +1,13 @@
 """Folders of a person's own images: what is in them, and zips unpacked into one. Needs no torch."""
 
 import hashlib
+import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
@@ -18,6 +20,7 @@ LIMIT_BYTES = 2 << 30  # of all files in a zip, unpacked
 LIMIT_FILES = 200_000
 UPLOADS = ".images"  # beside the runs
 ABANDONED_SECONDS = 3600.0  # no unpacking takes so long
+AGAIN_SECONDS = 2.0  # until a folder's images are looked at again
 
 
 class Contents(NamedTuple):
@@ -68,6 +71,32 @@ def contents(path: Path) -> Contents:
             f"put at least {LEAST} there, or into sub-folders named after their labels."
         )
     return Contents(found, labels)
+
+
+def fingerprint(images: Sequence[Path]) -> str:
+    """What tells image files from others: their names, sizes and times."""
+    digest = hashlib.blake2b(b"1", digest_size=8)  # the number changes with how images are decoded
+    for file in images:
+        try:
+            stat = file.stat()
+            facts = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:
+            facts = "missing"  # decoding says so
+        digest.update(os.fsencode(f"{file.parent.name}/{file.name} {facts}\n"))
+    return digest.hexdigest()
+
+
+def state(path: str) -> str:
+    """The fingerprint of the images in a folder now, or a moment ago; empty where there are none."""
+    return _state(path, int(time.monotonic() / AGAIN_SECONDS))
+
+
+@lru_cache(maxsize=16)
+def _state(path: str, moment: int) -> str:
+    try:
+        return fingerprint([f for f, _ in contents(Path(path)).images])
+    except SymeqError:
+        return ""
 
 
 # --- uploads ---------------------------------------------------------------------------------------------------

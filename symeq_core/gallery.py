@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, shapes
+from . import files, folders, shapes
 from .config import Config
 from .errors import SymeqError
 from .runs import Run, read_config, saved
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
 OWN = "own:"
+Stamp = tuple[str, int, int, str]
 _NAME = re.compile(r"\w[\w.+=@, -]{0,199}")
 
 
@@ -51,8 +52,8 @@ class Pair:
         """What happened while it was trained, where that is known."""
         return Run(self.folder).events()
 
-    def stamp(self) -> tuple[str, int, int]:
-        """(weights file, time of change in ns, bytes): changes with the weights, for keys of caches."""
+    def stamp(self) -> Stamp:
+        """(weights file, time of change in ns, bytes, own images): changes with them, for keys of caches."""
         path = saved(self.folder)
         if path is None:
             raise SymeqError(f"{self.folder} holds no weights yet: train it, or choose another pair.")
@@ -60,7 +61,8 @@ class Pair:
             state = path.stat()
         except OSError as e:
             raise SymeqError(f"{path} can't be read ({e.strerror or e}): choose another pair.") from e
-        return str(path), state.st_mtime_ns, state.st_size
+        own = self.config().data.path
+        return str(path), state.st_mtime_ns, state.st_size, folders.state(own) if own else ""
 
     def thumbnail(self) -> Path | None:
         """A picture of its samples, where there is one."""

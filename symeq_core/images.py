@@ -1,6 +1,5 @@
 """Image files -> bytes."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import SymeqError
+from .folders import fingerprint
 
 Progress = Callable[[str, int, int | None], None]  # (what, done, of how many)
 
@@ -100,7 +100,7 @@ def decoded(
     What is kept is memory-mapped, so processes share it. It goes by the files' names, sizes and times: other files are
     decoded anew, and replace what was kept of the earlier ones.
     """
-    kept = cache.with_name(f"{cache.name}-{_fingerprint(files)}.npy")
+    kept = cache.with_name(f"{cache.name}-{fingerprint(files)}.npy")
     with alone(cache.with_name(f".{cache.name}.lock"), what, progress):
         pixels = _load(kept, (len(files), *shape))
         if pixels is None:
@@ -111,18 +111,6 @@ def decoded(
                 with suppress(OSError):
                     old.unlink()
     return pixels
-
-
-def _fingerprint(files: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(b"1", digest_size=8)  # the number changes with how images are decoded
-    for file in files:
-        try:
-            stat = file.stat()
-            facts = f"{stat.st_size} {stat.st_mtime_ns}"
-        except OSError:
-            facts = "missing"  # decoding says so
-        digest.update(os.fsencode(f"{file.parent.name}/{file.name} {facts}\n"))
-    return digest.hexdigest()
 
 
 def _load(kept: Path, shape: tuple[int, ...]) -> Tensor | None:

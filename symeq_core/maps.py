@@ -17,7 +17,7 @@ from .projection import Array, Tell, joint_umap, umap
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
-from .store import Entry, check_unchanged, content
+from .store import Entry, check_unchanged, content, subject
 
 POINTS = 5000  # shown unless asked for otherwise; what is shipped
 CODES = ("mean", "sample")
@@ -42,7 +42,7 @@ def subset(total: int, n: int) -> np.ndarray:
 
 def entry(folder: Path, spec: Spec) -> Entry:
     """Where the positions of this spec are cached."""
-    return Entry("projection", {"pair": content(folder), "version": VERSION, **asdict(spec)})
+    return Entry("projection", {"pair": subject(folder), "version": VERSION, **asdict(spec)})
 
 
 def shipped(folder: Path, spec: Spec) -> Array | None:
@@ -147,7 +147,7 @@ def joint_entry(two: Two) -> Entry:
     two, _ = two.ordered()
     return Entry(
         "joint projection",
-        {"pairs": [content(f) for f in two.folders], "version": VERSION, "specs": [asdict(s) for s in two.specs]},
+        {"pairs": [subject(f) for f in two.folders], "version": VERSION, "specs": [asdict(s) for s in two.specs]},
     )
 
 

@@ -16,7 +16,7 @@ from .config import DataConfig
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED, Pair
 from .runs import read_config
-from .store import Entry, cache_root, content
+from .store import Entry, cache_root, content, subject
 
 Figure = dict[str, Any]  # {"value", "stderr", "n", "unit", "meaning", "better": "lower" | "higher" | None, "seed", ...}
 
@@ -67,7 +67,7 @@ def stored(folder: Path, options: Options | None = None) -> Entry:
     """Where the result of this pair and these options is kept; SymeqError where the folder holds no pair."""
     name = extractor_name(read_config(folder).data)
     shown = asdict(options or Options())
-    return Entry("evaluation", {"content": content(folder), "options": shown, "extractor": name, "version": VERSION})
+    return Entry("evaluation", {"content": subject(folder), "options": shown, "extractor": name, "version": VERSION})
 
 
 def found(pair: Pair) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import files
 from .runs import read_config
-from .store import Entry, check_unchanged, content
+from .store import Entry, check_unchanged, subject
 
 CHAIN = 1000  # round trips from noise to the limiting images
 VERSION = 1  # of what is drawn
@@ -13,7 +13,7 @@ VERSION = 1  # of what is drawn
 
 def entry(folder: Path) -> Entry:
     """Where the pictures of these weights are kept; SymeqError where the folder holds no pair."""
-    return Entry("pictures", {"pair": content(folder), "seed": read_config(folder).seed, "version": VERSION})
+    return Entry("pictures", {"pair": subject(folder), "seed": read_config(folder).seed, "version": VERSION})
 
 
 def compute(folder: Path, progress: Callable[[str, float], object] | None = None) -> Path:

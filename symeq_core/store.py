@@ -19,7 +19,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from . import files
+from . import files, folders
 from .errors import SymeqError
 from .runs import Run, read_config, saved
 
@@ -48,6 +48,12 @@ def content(folder: Path) -> str:
     return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
 
 
+def subject(folder: Path) -> str:
+    """What is measured: the pair's content and, where its data are a person's own images, these as they are now."""
+    path = read_config(folder).data.path
+    return content(folder) + (f" on {folders.state(path)}" if path else "")
+
+
 @lru_cache(maxsize=256)
 def _file_hash(path: str, changed: int, size: int) -> str:
     with open(path, "rb") as f:
@@ -57,7 +63,9 @@ def _file_hash(path: str, changed: int, size: int) -> str:
 def check_unchanged(before: "Entry", now: "Entry", folder: Path) -> None:
     """SymeqError where the pair changed while its result was computed, which would be kept as that of other weights."""
     if now.folder != before.folder:
-        raise SymeqError(f"{folder} changed while it was measured, as it is being trained: measure it again.")
+        raise SymeqError(
+            f"{folder} changed while it was measured, as it is trained or has new images: measure it again."
+        )
 
 
 class Entry:

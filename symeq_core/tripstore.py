@@ -9,7 +9,7 @@ from .errors import SymeqError
 from .gallery import Pair
 from .measured import extractor_name
 from .runs import read_config
-from .store import Entry, check_unchanged, content
+from .store import Entry, check_unchanged, content, subject
 
 STARTS = ("test", "prior", "noise")
 FILE = "chains.json"  # beside a shipped pair's weights
@@ -26,7 +26,7 @@ def entry(folder: Path, start: str = "test") -> Entry:
     return Entry(
         "chain",
         {
-            "pair": content(folder),
+            "pair": subject(folder),
             "start": start,
             "classifier": extractor_name(read_config(folder).data),
             "version": VERSION,

@@ -143,7 +143,7 @@ def test_inception_that_cannot_be_had_now_may_be_the_next_time(monkeypatch):
 
 def test_a_pair_that_is_trained_meanwhile_is_not_mixed_up(monkeypatch):
     contents = itertools.chain(["one"], itertools.repeat("two"))
-    monkeypatch.setattr(measured, "content", lambda folder: next(contents))
+    monkeypatch.setattr(measured, "subject", lambda folder: next(contents))
     for part in ("_quality", "_likelihood", "_consistency"):
         monkeypatch.setattr(evaluation, part, lambda *args: None)
     with pytest.raises(SymeqError, match="changed while it was measured"):

@@ -8,10 +8,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from symeq_core import files, maps, portrait, store, tripstore
+from symeq_core import files, folders, maps, portrait, store, tripstore
 from symeq_core.errors import SymeqError
-from symeq_core.gallery import SHIPPED
+from symeq_core.gallery import SHIPPED, Pair
 from symeq_core.store import Entry
 
 from .test_gallery import stored
@@ -21,6 +22,24 @@ from .test_gallery import stored
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SYMEQ_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def test_what_is_measured_is_the_pair_on_the_images_that_are_there_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "AGAIN_SECONDS", 1e-9)
+    home = tmp_path / "images"
+    home.mkdir()
+    for i in range(10):
+        Image.new("L", (8, 8), i).save(home / f"{i}.png")
+    folder = stored(tmp_path / "a", **{"data.name": "folder", "data.path": str(home), "model.x_shape": [1, 8, 8]})
+    pair = Pair("own:a", folder)
+    first, stamp = store.subject(folder), pair.stamp()
+    assert (store.subject(folder), pair.stamp()) == (first, stamp)
+    Image.new("L", (8, 8), 10).save(home / "10.png")
+    assert store.subject(folder) != first
+    assert pair.stamp() != stamp
+    assert store.subject(folder).startswith(store.content(folder))
+    other = stored(tmp_path / "b")
+    assert store.subject(other) == store.content(other)
 
 
 def test_the_content_follows_weights_model_and_data_but_not_names(tmp_path):
@@ -163,7 +182,7 @@ def test_what_was_computed_of_weights_that_changed_meanwhile_is_not_kept(
     module, compute, work, result, root, monkeypatch
 ):
     contents = itertools.chain(["one"], itertools.repeat("two"))
-    monkeypatch.setattr(module, "content", lambda folder: next(contents))
+    monkeypatch.setattr(module, "subject", lambda folder: next(contents))
     monkeypatch.setattr(module, work, lambda *args: result)
     with pytest.raises(SymeqError, match="changed while it was measured"):
         compute(SHIPPED / "digits-bits-elbo")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from symeq_core import boards, compare, portrait
 from symeq_core.errors import SymeqError
-from symeq_core.gallery import Pair
+from symeq_core.gallery import Pair, Stamp
 
 from . import cards, evaluate, pairs, portraits, say, words
 from .choice import segments, told_unknown
@@ -206,7 +206,7 @@ def _each(values: dict[str, str]) -> str:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _film(kind: str, folder: str, steps: tuple[int, ...], stamp: tuple[str, int, int]) -> boards.Film | None:
+def _film(kind: str, folder: str, steps: tuple[int, ...], stamp: Stamp) -> boards.Film | None:
     pair = Pair("", Path(folder))
     shape = pair.config().model.x_shape
     if shape is None:

@@ -9,7 +9,7 @@ import streamlit as st
 from symeq_core import gallery
 from symeq_core.config import DataConfig
 from symeq_core.errors import SymeqError
-from symeq_core.gallery import Pair
+from symeq_core.gallery import Pair, Stamp
 
 from . import say, theme, words
 
@@ -169,7 +169,7 @@ def loaded(pair: Pair) -> tuple[Any, Any]:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Loading the pair …")
-def _loaded(folder: str, stamp: tuple[str, int, int]) -> tuple[Any, Any]:
+def _loaded(folder: str, stamp: Stamp) -> tuple[Any, Any]:
     from symeq_core.checkpoints import load
 
     return load(folder)
@@ -180,11 +180,11 @@ def test_images(pair: Pair) -> tuple[Any, Any, tuple[str, ...]]:
 
     SymeqError where the data are missing.
     """
-    return _test_images(pair.config().data)
+    return _test_images(pair.config().data, pair.stamp()[-1])
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the images …")
-def _test_images(config: DataConfig) -> tuple[Any, Any, tuple[str, ...]]:
+def _test_images(config: DataConfig, images: str) -> tuple[Any, Any, tuple[str, ...]]:
     from symeq_core.datasets import load_data
     from symeq_core.sources import clean
 

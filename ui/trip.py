@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from symeq_core.errors import SymeqError
-from symeq_core.gallery import Pair
+from symeq_core.gallery import Pair, Stamp
 
 from . import film, pad, pairs, picker, say, words
 from .choice import segments, told_number, told_unknown
@@ -180,7 +180,7 @@ def _identity(start: Start, both: Sequence[Pair]) -> str:
 
 
 @st.cache_resource(max_entries=24, show_spinner="Starting the chains …")
-def _reel(_pair: Pair, stamp: tuple[str, int, int], start: Start) -> film.Reel:
+def _reel(_pair: Pair, stamp: Stamp, start: Start) -> film.Reel:
     from symeq_core.filmstrip import Film, begin
 
     p, q = pairs.loaded(_pair)

@@ -185,7 +185,7 @@ def limiting(both: Sequence[Pair]) -> None:
     with columns[0]:
         st.caption("Real test images")
         try:
-            st.image(_data(both[0], both[0].config().data), width="stretch", alt="Test images")
+            st.image(_data(both[0], both[0].config().data, both[0].stamp()[-1]), width="stretch", alt="Test images")
         except SymeqError as e:
             st.caption(say.quoted(e))
     sides = zip(pairs.LETTERS, both, colours, (columns[1:3], columns[3:5]), strict=False)
@@ -226,7 +226,7 @@ def _quality(pair: Pair, title: str) -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _data(_pair: Pair, config: Any) -> bytes:
+def _data(_pair: Pair, config: Any, images: str) -> bytes:
     from symeq_core.figures import grid
     from symeq_core.sheets import png
 
