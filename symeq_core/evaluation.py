@@ -35,8 +35,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The content of metrics.json: looked up where it was computed before, else computed and kept.
 
-    {"format", "name", "data", "model", "learner", "steps", "training seed", "seed", "options", "content", "seconds",
-    "speed", "figures": {group: {name: figure}}, "chain", "missing": {group: why it is left out}}.
+    {"format", "name", "data", "trained on test images", "model", "learner", "steps", "training seed", "seed",
+    "options", "content", "seconds", "speed", "figures": {group: {name: figure}}, "chain",
+    "missing": {group: why it is left out}}.
     SymeqError where the folder holds no whole pair, or its data are missing.
     """
     folder, options = Path(folder), options or Options()

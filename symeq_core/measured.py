@@ -96,6 +96,7 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
         "format": FORMAT,
         "name": c.name,
         "data": c.data.name,
+        "trained on test images": c.data.split == "all",
         "model": f"{c.model.kind} {' '.join(map(str, c.model.latents))}",
         "learner": c.learner.name,
         "training seed": c.seed,

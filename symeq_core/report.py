@@ -111,8 +111,9 @@ def _head(r: dict[str, Any], letter: str) -> str:
     at = "" if r["steps"] is None else f" at step {r['steps']:,}"
     options = r["options"]
     speed = "".join(f", {k} {v:,}" for k, v in r["speed"].items())
+    data = f"{r['data']}{', trained on its test images, too' * r['trained on test images']}"
     return (
-        f"{letter + ': ' if letter else ''}{r['name']}{at} ({r['data']}, {r['model']}, {r['learner']}): "
+        f"{letter + ': ' if letter else ''}{r['name']}{at} ({data}, {r['model']}, {r['learner']}): "
         f"seed {r['seed']}, chains of {options['chain']:,}, computed in {r['seconds']:.0f} s{speed}"
     )
 

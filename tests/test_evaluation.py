@@ -211,6 +211,17 @@ def test_several_pairs_give_a_table_and_a_list(capsys):
             assert ("*" in row) == (marked is not None) or group == "utilities"  # ELBO comes twice
 
 
+def test_images_that_were_trained_on_are_told(tmp_path, capsys):
+    shutil.copytree(GAME, tmp_path / "all", ignore=shutil.ignore_patterns("snapshots", "metrics.json"))
+    config = files.read_json(tmp_path / "all" / "config.json")
+    files.write_json(tmp_path / "all" / "config.json", config | {"data": config["data"] | {"split": "all"}})
+    results = [evaluation.evaluate(folder, SMALL) for folder in (GAME, tmp_path / "all")]
+    assert [r["trained on test images"] for r in results] == [False, True]
+    lines = table(results)
+    assert "(digits, trained on its test images, too, flat" in lines[1]
+    assert "test images, too" not in lines[0]
+
+
 def test_write_puts_it_beside_the_weights(tmp_path, capsys):
     shutil.copytree(GAME, tmp_path / "mine", ignore=shutil.ignore_patterns("snapshots", "metrics.json"))
     assert cli.main(["evaluate", str(tmp_path / "mine"), "--n", "200", "--chain", "10", "--json", "--write"]) == 0

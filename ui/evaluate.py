@@ -94,6 +94,8 @@ def _facts(known: Sequence[tuple[str, Pair, dict]], comparable: bool) -> str:
         steps = f"trained for {r['steps']:,} iterations" if r.get("steps") is not None else "trained elsewhere"
         speed = r.get("speed", {}).get("chain images per second")
         fast = f", its chain at {speed:,} images a second" if speed else ""
+        if r.get("trained on test images"):
+            steps += ", on the test images, too"
         parts.append(f"{letter} {steps}, evaluated in {r.get('seconds', 0):,.0f} s{fast}")
     parts += [
         f"{letter} has no {say.plain(k)}: {say.plain(why)}"
