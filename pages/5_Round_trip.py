@@ -14,10 +14,13 @@ st.markdown(
 a, b = pairs.choose(root)
 start = trip.choose((a, b))
 begin = tripfigures.start_of(start.kind)
-known = tripfigures.found((a, b), begin)
-tripfigures.sentence((a, b), known)
-trip.films((a, b), start, known)
+with st.container():  # each part has its place, so that what is below stays there while what is above comes and goes
+    known = tripfigures.found((a, b), begin)
+    tripfigures.sentence((a, b), known)
+with st.container():
+    trip.films((a, b), start, known)
 pictures_first()
-tripfigures.show((a, b), begin, known)
+with st.container():
+    tripfigures.show((a, b), begin, known)
 tripfigures.limiting((a, b))
 warm(root)

@@ -40,7 +40,10 @@ export default function ({ data, parentElement, setStateValue }) {
 """
 
 _component = st.components.v2.component(
-    "symeq_picker", html='<canvas role="img" aria-label="Test images to choose from"></canvas>', css=CSS, js=JS
+    "symeq_picker",
+    html='<canvas width="30" height="2" role="img" aria-label="Test images to choose from"></canvas>',
+    css=CSS,
+    js=JS,
 )
 
 

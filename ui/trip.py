@@ -44,16 +44,18 @@ class Start:
 
 def choose(both: Sequence[Pair]) -> Start:
     """The start, chosen in a row of controls and kept in the address."""
-    told_unknown("Start from", "start", KINDS.values(), KINDS["each"])
-    told_number("Seed", "seed", 0, 2**31, "0")
-    told_number("Set", "set", 0, 999, "0")
-    asked = st.query_params.get("start") == KINDS["image"]
-    told_number("Image", "image", 0, (_count(both[0]) if asked else MANY) - 1, "0")
-    told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
-    told_unknown("Shown", "frames", film.SHOWN, film.SHOWN[0])
+    with st.container():
+        told_unknown("Start from", "start", KINDS.values(), KINDS["each"])
+        told_number("Seed", "seed", 0, 2**31, "0")
+        told_number("Set", "set", 0, 999, "0")
+        asked = st.query_params.get("start") == KINDS["image"]
+        told_number("Image", "image", 0, (_count(both[0]) if asked else MANY) - 1, "0")
+        told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
+        told_unknown("Shown", "frames", film.SHOWN, film.SHOWN[0])
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
     with left:
         kind = segments("Start from", KINDS, "start", help=HELP)
+    below = st.container() if kind in ("image", "draw") else st.empty()  # which clears what was there at once
     seed = right.number_input("Seed", 0, 2**31, 0, key="seed", bind="query-params", help=SEED_HELP)
     index, code = 0, ""
     if kind == "each":
@@ -63,10 +65,12 @@ def choose(both: Sequence[Pair]) -> Start:
         index = middle.number_input(
             "Image", 0, images - 1, 0, key="image", bind="query-params", help=f"Its place among {images:,} test images."
         )
-        _pick(both[0], index)
+        with below:
+            _pick(both[0], index)
     elif kind == "draw":
         code = st.query_params.get("ink", "")
-        code = _draw(both, code)
+        with below:
+            code = _draw(both, code)
     return Start(kind, int(index), int(seed), code)
 
 
