@@ -11,7 +11,7 @@ st.markdown(
     help="The encoder turns an image into a code, the decoder turns the code into an image, and so on. The chain "
     "always goes on from sampled codes and pixels; what is shown is the sample, or the mean it was drawn from.",
 )
-a, b = pairs.choose(root)
+a, b = pairs.choose(root, first=trip.FIRST)
 start = trip.choose((a, b))
 begin = tripfigures.start_of(start.kind)
 with st.container():  # each part has its place, so that what is below stays there while what is above comes and goes

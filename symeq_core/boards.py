@@ -97,6 +97,17 @@ def probe(reconstructions: Image.Image, shape: Shape) -> np.ndarray:
     return tiles(reconstructions, [(x, y, w, h) for x, y, *_ in boxes(reconstructions, 2 * w, h)])
 
 
+def kept(snapshots: Mapping[int, Path], shape: Shape) -> np.ndarray | None:
+    """The probe images that a pair's snapshots (by step) show, at their own size: uint8 [N, C, H, W]; None without."""
+    for folder in snapshots.values():
+        content = _png(folder / "reconstructions.png")
+        if content:
+            scale = tile(shape)[1] // shape[1]
+            images = probe(Image.open(io.BytesIO(content)), shape)[:, ::scale, ::scale]
+            return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return None
+
+
 def strip(images: np.ndarray) -> bytes:
     """PNG of images [N, h, w(, 3)] side by side, without gaps."""
     return png(Image.fromarray(np.concatenate(list(images), 1)))

@@ -55,6 +55,7 @@ class Spec(NamedTuple):
     shape: Callable[[DataConfig], tuple[int, int, int]]
     label: Callable[[DataConfig], Latent | None]
     load: Callable[[DataConfig, Path, Progress | None], Dataset]
+    file: str | None = None  # below the root, of those that are downloaded: one of their files
 
 
 def data_root() -> Path:
@@ -280,20 +281,29 @@ def _folder_label(config: DataConfig) -> Latent | None:
     return _classes(k) if k else None
 
 
+_IDX = "{}/raw/t10k-images-idx3-ubyte"
 DATASETS: dict[str, Spec] = {
     "digits": Spec("scikit-learn's digits, 8 x 8", lambda c: (1, 8, 8), lambda c: _classes(10), _digits),
-    "mnist": Spec("MNIST, 28 x 28", lambda c: (1, 28, 28), lambda c: _classes(10), partial(_mnist_like, "MNIST")),
+    "mnist": Spec(
+        "MNIST, 28 x 28",
+        lambda c: (1, 28, 28),
+        lambda c: _classes(10),
+        partial(_mnist_like, "MNIST"),
+        _IDX.format("MNIST"),
+    ),
     "fashion_mnist": Spec(
         "Fashion-MNIST, 28 x 28",
         lambda c: (1, 28, 28),
         lambda c: _classes(10),
         partial(_mnist_like, "FashionMNIST"),
+        _IDX.format("FashionMNIST"),
     ),
     "celeba": Spec(
         "CelebA faces with 40 attributes",
         lambda c: (3, c.size or CELEBA_SIDE, c.size or CELEBA_SIDE),
         lambda c: Latent("bernoulli", 40),
         _celeba,
+        "celeba/list_attr_celeba.txt",
     ),
     "folder": Spec("a folder of your own images", _folder_shape, _folder_label, _folder),
 }
@@ -304,6 +314,12 @@ def spec(config: DataConfig) -> Spec:
     if config.name not in DATASETS:
         raise UsageError(f"There is no data set '{config.name}'; choose one of {', '.join(DATASETS)}.")
     return DATASETS[config.name]
+
+
+def is_here(config: DataConfig) -> bool:
+    """Whether loading it needs no download."""
+    file = spec(config).file
+    return file is None or (data_root() / file).is_file()
 
 
 def complete(config: Config) -> Config:

@@ -50,6 +50,17 @@ def cut(content, layout):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_probe_images_are_had_back_from_the_first_sound_snapshot(shape, tmp_path):
+    for step in (0, 50):
+        (tmp_path / str(step)).mkdir()
+    (tmp_path / "0" / "reconstructions.png").write_bytes(b"torn")
+    (tmp_path / "50" / "reconstructions.png").write_bytes(snapshot(shape)[1]["reconstructions.png"])
+    found = boards.kept({step: tmp_path / str(step) for step in (0, 50)}, shape)
+    assert torch.equal(torch.from_numpy(found.copy()), (images(13, shape, 2) * 255).round().byte())
+    assert boards.kept({0: tmp_path / "0"}, shape) is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n", [4, 13, 64])
 def test_every_image_is_found_again_to_the_pixel(shape, n):
     """Also where the last row of the board isn't full."""

@@ -7,11 +7,13 @@ import pytest
 
 from symeq_core import strokes, tripstore
 from symeq_core.config import override
+from symeq_core.datasets import DataError
 from symeq_core.gallery import SHIPPED
 from symeq_core.presets import preset
 from symeq_core.runs import Run
 from symeq_core.store import Entry
 from symeq_core.worker import Worker
+from ui import pairs
 
 from .test_curves import LABELS, Dark, X
 from .test_pages import opened, texts
@@ -48,6 +50,40 @@ def test_every_start_has_a_film_of_both(start):
     assert (a["mean"] == b["mean"]) is False
     if start == "Every class":
         assert a["origin"] == list(range(10))
+
+
+@pytest.mark.parametrize("start", ["Every class", "One image"])
+def test_before_the_data_are_there_chains_start_from_the_images_of_snapshots(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_DATA", str(tmp_path / "data"))
+    at = opened(PAGE, start=start)
+    assert [at.query_params[k] for k in "ab"] == ["mnist-reverse-symmetric", "mnist-reverse-elbo"]
+    a, b = given(at, "film")["pairs"]
+    assert (a["n"], a["h"], a["w"]) == (10, 28, 28)
+    assert a["origin"] == b["origin"] == (list(range(10)) if start == "Every class" else [8] * 10)
+    assert "start from the 64 test images of its snapshots" in texts(at)
+    assert [b.label for b in at.button if b.label.startswith("Download")] == ["Download MNIST"]
+    assert not (tmp_path / "data").exists(), "nothing was downloaded"
+
+
+def test_a_download_that_fails_is_told_and_the_film_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMEQ_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(
+        "symeq_core.datasets._torchvision", lambda *args, **options: (_ for _ in ()).throw(DataError("No network."))
+    )
+    at = opened(PAGE)
+    next(b for b in at.button if b.label == "Download MNIST").click().run()
+    assert [e.value for e in at.error] == ["No network."]
+    assert given(at, "film")["pairs"][0]["n"] == 10
+
+
+def test_other_pages_keep_pairs_of_their_own_until_some_are_chosen():
+    at = opened(PAGE)
+    assert pairs.KEPT not in at.session_state
+    assert at.session_state["a"] == "mnist-reverse-symmetric"
+    at.selectbox(key="a").select("digits-bits-symmetric").run()
+    assert at.session_state[pairs.KEPT] == {"a": "digits-bits-symmetric", "b": "digits-bits-elbo"}
+    at.selectbox(key="a").select("mnist-reverse-symmetric").run()
+    assert at.session_state[pairs.KEPT]["a"] == "mnist-reverse-symmetric"
 
 
 def test_a_against_itself_is_the_same_film():
@@ -192,7 +228,7 @@ def test_a_damaged_pair_is_told_and_the_other_plays(root):
 
 
 def test_pairs_of_different_data_stand_side_by_side(root, monkeypatch):
-    shutil.copytree(SHIPPED / PAIRS["b"], root / "other")
+    shutil.copytree(SHIPPED / PAIRS["b"], root / "other", ignore=shutil.ignore_patterns("snapshots"))
     config = json.loads((root / "other" / "config.json").read_text())
     (root / "other" / "config.json").write_text(json.dumps(config | {"data": config["data"] | {"name": "mnist"}}))
     monkeypatch.setenv("SYMEQ_DATA", str(root / "nowhere"))

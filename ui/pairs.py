@@ -18,12 +18,12 @@ DEFAULT = "digits-ladder-symmetric"  # its data are embedded: nothing is downloa
 KEPT = "pairs chosen"  # in the session: what another page of it had chosen
 
 
-def choose(root: Path, count: int = 2) -> list[Pair]:
+def choose(root: Path, count: int = 2, first: str = DEFAULT) -> list[Pair]:
     """A, B, ... in the order of the columns, each chosen in a box of its own and kept in the URL (?a=...&b=...).
 
-    What another page of the session had chosen stays chosen. B defaults to what another learner made of the same data
-    and model as A. Stops the page, with a way out, where there is no pair at all; a key in the URL that names none is
-    told in one sentence.
+    What was chosen on another page of the session stays chosen. A defaults to `first`, B to what another learner made
+    of the same data and model as A. Stops the page, with a way out, where there is no pair at all; a key in the URL
+    that names none is told in one sentence.
     """
     pairs = {p.key: p for p in (*gallery.shipped(), *gallery.own(root))}
     if not pairs:
@@ -35,11 +35,14 @@ def choose(root: Path, count: int = 2) -> list[Pair]:
     chosen: list[Pair] = []
     for letter, place in places.items():
         with place:
-            chosen.append(_one(root, pairs, letter, chosen))
+            chosen.append(_one(root, pairs, letter, chosen, first))
     if count > 1:
         columns[1].button("⇄", key="swap", on_click=_swap, help="Swap A and B.", width="stretch")
     wanted = {letter.lower(): p.key for letter, p in zip(places, chosen, strict=True)}
-    st.session_state[KEPT] = wanted
+    usual = [_default(pairs, [], first)]
+    usual += [_default(pairs, usual)] * (count > 1)
+    if KEPT in st.session_state or chosen != usual:  # other pages have pairs of their own to begin with
+        st.session_state[KEPT] = wanted
     if any(st.query_params.get(k) != v for k, v in wanted.items()):
         st.query_params.update(wanted)
     return chosen
@@ -50,13 +53,13 @@ def another(root: Path, chosen: list[Pair]) -> Pair:
     return _default({p.key: p for p in (*gallery.shipped(), *gallery.own(root))}, chosen)
 
 
-def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair]) -> Pair:
+def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair], first: str) -> Pair:
     key = letter.lower()
     wanted = st.query_params.get(key) or st.session_state.get(KEPT, {}).get(key)
     if wanted not in pairs:
         if wanted is not None and st.query_params.get(key):
             _say_unknown(root, wanted)
-        wanted = _default(pairs, before).key
+        wanted = _default(pairs, before, first).key
     head = st.container()
     st.session_state[key] = wanted  # the URL decides; a choice in the box changes the URL first
     options = list(pairs)
@@ -115,9 +118,9 @@ def _badges(letter: str, pair: Pair, colour: str) -> str:
     return theme.row([mark, theme.badge(words.LEARNERS[c.learner.name], own), note])
 
 
-def _default(pairs: dict[str, Pair], chosen: list[Pair]) -> Pair:
+def _default(pairs: dict[str, Pair], chosen: list[Pair], first: str = DEFAULT) -> Pair:
     if not chosen:
-        return pairs.get(DEFAULT) or next(iter(pairs.values()))
+        return pairs.get(first) or next(iter(pairs.values()))
     others = [p for p in pairs.values() if p not in chosen]
     try:
         found = gallery.counterpart(chosen[0], others)

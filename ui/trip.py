@@ -10,7 +10,7 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair, Stamp
 
-from . import film, pad, pairs, picker, say, words
+from . import film, pad, pairs, picker, say, starts, words
 from .choice import segments, told_number, told_unknown
 
 KINDS = {
@@ -25,6 +25,7 @@ HELP = (
     "start that differ in their random numbers only. Random codes: from the prior, decoded, each pair by its own "
     "decoder. Noise: each pixel on or off with probability 1/2, as the paper's authors begin."
 )
+FIRST = "mnist-reverse-symmetric"  # whose chains differ from the ELBO's at first sight; no data are needed for it
 MANY = 10**6  # images, where their number isn't known
 SEED_HELP = (
     "Of everything that is drawn. A and B share their random numbers: at every step each unit of A is drawn by the "
@@ -71,13 +72,23 @@ def choose(both: Sequence[Pair]) -> Start:
         code = st.query_params.get("ink", "")
         with below:
             code = _draw(both, code)
+    with st.container():
+        if kind in ("each", "image"):
+            _offer(both)
     return Start(kind, int(index), int(seed), code)
+
+
+def _offer(both: Sequence[Pair]) -> None:
+    try:
+        starts.offer(both)
+    except SymeqError as e:  # a damaged pair, or a download that failed
+        say.error(e)
 
 
 def _count(pair: Pair) -> int:
     """How many test images there are; any number where that can't be known, which is told where the film is."""
     try:
-        return len(pairs.test_images(pair)[0])
+        return len(starts.images(pair)[0])
     except SymeqError:
         return MANY
 
@@ -87,12 +98,13 @@ def _pick(pair: Pair, index: int) -> None:
     from symeq_core.filmstrip import as_bytes, sprite
 
     try:
-        x, classes, names = pairs.test_images(pair)
+        x, classes, names = starts.images(pair)
     except SymeqError:
         return  # told where the film is
     wanted = None
     if classes is not None:
-        every = ["all", *names[: int(classes.max()) + 1]]
+        last = int(classes.max()) + 1
+        every = ["all", *(names[:last] or map(str, range(last)))]
         told_unknown("Class", "class", every, "all")
         shown = st.pills("Class", every, default="all", required=True, key="class", bind="query-params")
         wanted = None if shown == "all" else every.index(shown) - 1
@@ -150,7 +162,8 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
     distance = start.kind not in ("image", "draw")  # what is known is of chains from all test images
     for letter, pair in zip(pairs.LETTERS, both, strict=False):
         try:
-            reels.append(_reel(pair, pair.stamp(), start))
+            source = starts.source(pair, both)
+            reels.append(_reel(pair, pair.stamp(), source, source.stamp(), start))
             shown.append(pair)
             title, far = words.LEARNERS[pair.config().learner.name], _frechet(known, letter) if distance else None
             names.append({"name": letter, "title": title, "colour": colours[letter], "frechet": far})
@@ -184,34 +197,12 @@ def _identity(start: Start, both: Sequence[Pair]) -> str:
 
 
 @st.cache_resource(max_entries=24, show_spinner="Starting the chains …")
-def _reel(_pair: Pair, stamp: Stamp, start: Start) -> film.Reel:
+def _reel(_pair: Pair, stamp: Stamp, _source: Pair, source: Stamp, start: Start) -> film.Reel:
     from symeq_core.filmstrip import Film, begin
 
     p, q = pairs.loaded(_pair)
     needs = start.kind in ("each", "image")
-    x, classes, names = pairs.test_images(_pair) if needs else (None, None, class_names(_pair))
+    x, classes, names = starts.images(_source) if needs else (None, None, starts.class_names(_pair))
     image = drawn(_pair, start.code) if start.kind == "draw" else None
     begun = begin(p, start.kind, x, classes, start.index, start.seed, image)
-    return film.Reel(Film(p, q, begun, start.seed, classifier(_pair)), names)
-
-
-def class_names(pair: Pair) -> tuple[str, ...]:
-    """What the classes of its data are called; nothing where their numbers say it, or the data are missing."""
-    if pair.config().data.name in ("digits", "mnist"):
-        return ()  # without loading 70,000 images
-    try:
-        return pairs.test_images(pair)[2]
-    except SymeqError:
-        return ()
-
-
-def classifier(pair: Pair) -> Any:
-    """images [B, C, H, W] -> probabilities [B, classes], or None where there is no classifier of these data."""
-    from symeq_core.extractors import extractor
-
-    config = pair.config()
-    try:
-        found = extractor(config.data)
-    except SymeqError:
-        return None
-    return found.probabilities if found.shape == config.model.x_shape else None
+    return film.Reel(Film(p, q, begun, start.seed, starts.classifier(_pair)), names)

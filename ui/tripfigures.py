@@ -9,7 +9,7 @@ from symeq_core import curves, measured, tripstore, verdict
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, pictures, say, theme, words
+from . import pairs, pictures, say, starts, theme, words
 from .choice import segments, told_unknown
 
 CHAINS_DIFFER = 100  # round trips after which matrices are looked at first: after one, all are near the diagonal
@@ -148,7 +148,7 @@ def _progress(running: Sequence[tuple[str, Pair, Any]]) -> None:
 
 
 def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None:
-    from .trip import class_names
+    from .starts import class_names
     from .tripcharts import matrix
 
     steps = curves.steps(known)
@@ -230,4 +230,4 @@ def _data(_pair: Pair, config: Any, images: str) -> bytes:
     from symeq_core.figures import grid
     from symeq_core.sheets import png
 
-    return png(grid(pairs.test_images(_pair)[0][: tripstore.IMAGES], 8))
+    return png(grid(starts.images(_pair)[0][: tripstore.IMAGES], 8))
