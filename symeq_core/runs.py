@@ -347,7 +347,7 @@ def _changed(folder: Path) -> float:
 
 def new_folder(root: Path, name: str) -> Path:
     """A new, empty folder: the name, the date, and a number where needed, as others may be started at the same time."""
-    stem = re.sub(r"[^\w.-]+", "-", name).lstrip(".-")[:60] + time.strftime("-%Y%m%d-%H%M%S")
+    stem = (re.sub(r"[^\w.-]+", "-", name).lstrip(".-")[:60] or "run") + time.strftime("-%Y%m%d-%H%M%S")
     for k in range(1, 1000):
         folder = root / (stem if k == 1 else f"{stem}-{k}")
         try:

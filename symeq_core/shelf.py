@@ -14,16 +14,16 @@ import tempfile
 import textwrap
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, zips
+from . import files, shapes, zips
 from .config import Config, from_dict, override
 from .errors import SymeqError, UsageError
-from .runs import WEIGHTS, Run, new_folder, readable
+from .runs import WEIGHTS, Run, new_folder, readable, saved
 from .shapes import is_event
 from .sheets import BOARDS
 from .zips import refuse
@@ -37,7 +37,7 @@ CHUNK = 1 << 20
 ABANDONED_SECONDS = 3600.0  # no import takes so long
 
 SNAPSHOT = ("codes.safetensors", *sorted(BOARDS))
-RESULTS = ("metrics.json", "chains.json")  # checked where they are read
+RESULTS = {"metrics.json": shapes.Metrics, "chains.json": shapes.Chains}
 _FOLDER = re.compile(r"\w[\w.+=@, -]{0,199}")
 _KNOWN = re.compile(
     r"config\.json|events\.jsonl|(latest|model|projection)\.safetensors|"
@@ -225,17 +225,23 @@ def _members(run: Run) -> Iterator[str]:
 # --- in --------------------------------------------------------------------------------------------------------
 
 
-def import_zip(file: zips.Source, root: str | Path, limit_bytes: int = LIMIT_BYTES) -> Run:
+def import_zip(
+    file: zips.Source,
+    root: str | Path,
+    limit_bytes: int = LIMIT_BYTES,
+    check: Callable[[Path], object] | None = None,
+) -> Run:
     """A new run (or checkpoint, where the zip holds model.safetensors) in root, from a zip that anybody may have made.
 
     Everything is checked before anything appears in root: UsageError with the reason where the zip is not sound, and
-    nothing is left behind then. limit_bytes: of all files together, unpacked.
+    nothing is left behind then. limit_bytes: of all files together, unpacked. check: what else has to hold of the
+    folder, called before it takes its place.
     """
     with zips.opened(file, LIMIT_FILES, limit_bytes) as z:
         top, members = _checked(z)
         config = _config(_json(z, members["config.json"]))
         for name in filter(members.__contains__, RESULTS):
-            _json(z, members[name])
+            _check_result(name, _json(z, members[name]))
         root = Path(root)
         with files.told(f"The zip could not be unpacked into {root}"):
             root.mkdir(parents=True, exist_ok=True)
@@ -244,7 +250,38 @@ def import_zip(file: zips.Source, root: str | Path, limit_bytes: int = LIMIT_BYT
                 folder = Path(temporary) / "run"
                 for name, info in members.items():
                     _unpack(z, info, folder / name)
+                if check:
+                    check(folder)
                 return Run(_place(folder, root, _stem(top or config.name)))
+
+
+def import_pair(file: zips.Source, root: str | Path) -> Run:
+    """The same of a zip that has to hold a pair that can be used: with weights, and those of its config."""
+    return import_zip(file, root, check=_check_pair)
+
+
+def _check_pair(folder: Path) -> None:
+    from .checkpoints import load
+
+    if not saved(folder):
+        refuse("it holds a run without weights, which can be imported on the page Runs")
+    implicit = from_dict(files.read_json(folder / "config.json")).model.prior == "implicit"
+    try:
+        load(folder, prior=_unasked if implicit else None)
+    except SymeqError as e:
+        refuse(str(e).replace(f"{folder}{os.sep}", "its ").partition(": restore")[0].rstrip("."))
+
+
+def _unasked(n: int) -> Any:
+    """Stands for a caller's own implicit prior, which no file holds: only the weights are looked at."""
+    raise NotImplementedError
+
+
+def _check_result(name: str, values: dict[str, Any]) -> None:
+    try:
+        shapes.checked(values, RESULTS[name], Path(name), "")
+    except SymeqError:
+        refuse(f"its {name} is damaged")
 
 
 def _sweep(root: Path) -> None:
@@ -341,8 +378,14 @@ def _has_tensors(path: Path) -> bool:
 
 
 def _has_picture(path: Path) -> bool:
-    """Whether it begins as a PNG of a size that one can look at."""
-    with open(path, "rb") as f:
-        head = f.read(24)
-    width, height = (int.from_bytes(head[k : k + 4], "big") for k in (16, 20))
-    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR" and 0 < width * height <= LIMIT_PIXELS
+    """Whether it is a whole PNG of a size that one can look at."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            if picture.width * picture.height <= LIMIT_PIXELS:
+                picture.load()
+                return True
+    except Exception:  # Pillow raises many kinds
+        pass
+    return False

@@ -4,8 +4,10 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import pytest
+import safetensors.torch
 import torch
 
 from symeq_core import authors, gallery, shelf
@@ -89,7 +91,51 @@ def test_a_bad_upload_is_one_sentence_and_leaves_nothing(root, name):  # noqa: F
     assert len(at.error) == 1
     assert "\n" not in at.error[0].value
     assert "/tmp" not in at.error[0].value  # a person gave a file, not this path
-    assert not [f for f in root.glob("*") if not f.name.startswith(".")] if root.exists() else True
+    assert not list(root.glob("*")) + list(root.glob(".import-*"))
+
+
+def edited(folder, change):
+    """A zip of a pair whose folder was changed."""
+    change(stored(folder))
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as z:
+        for f in folder.rglob("*"):
+            z.write(f, f"pair/{f.relative_to(folder)}")
+    return folder.with_suffix(".zip").read_bytes()
+
+
+def with_nan(folder):
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file({k: v * torch.nan for k, v in tensors.items()}, folder / "model.safetensors")
+
+
+EDITED = {
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "holds a run without weights"),
+    "foreign weights": (
+        lambda f: safetensors.torch.save_file({"a": torch.zeros(3)}, f / "model.safetensors"),
+        "its model.safetensors does not fit its config.json",
+    ),
+    "no numbers": (with_nan, "its model.safetensors holds NaN"),
+    "no metrics": (lambda f: (f / "metrics.json").write_text('{"content": 3}'), "its metrics.json is damaged"),
+    "half a picture": (
+        lambda f: (f / "thumbnail.png").write_bytes(b"\x89PNG\r\n\x1a\n"),
+        "its thumbnail.png is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_a_zip_that_holds_no_usable_pair_is_one_sentence_and_leaves_nothing(root, tmp_path, name):  # noqa: F811
+    change, why = EDITED[name]
+    at = brought("pair.zip", edited(tmp_path / "pair", change))
+    assert [why in e.value for e in at.error] == [True]
+    assert str(root) not in at.error[0].value
+    assert not list(root.glob("*")) + list(root.glob(".import-*"))
+
+
+def test_an_upload_of_any_name_is_found_in_the_gallery(root):  # noqa: F811
+    for name in ("....pt", f"{'é' * 300}.pt"):
+        assert len(brought(name, saved(theirs(next(iter(THEIRS))).state_dict())).success) == 1
+    assert len(gallery.own(root)) == 2
 
 
 @pytest.mark.parametrize("page", ["app.py", "pages/1_Train.py", "pages/2_Runs.py", "pages/6_Results.py"])

@@ -338,8 +338,8 @@ def test_import_of_a_checkpoint(root):
     checkpoint = {
         "config.json": GOOD["config.json"],
         "model.safetensors": tensors(),
-        "metrics.json": b"{}",
-        "chains.json": b"{}",
+        "metrics.json": b'{"content": "", "figures": {}}',
+        "chains.json": b'{"content": ""}',
     }
     folder = shelf.import_zip(zipped(checkpoint | {"thumbnail.png": png()}), root).folder
     assert not runs.is_run(folder)
@@ -435,6 +435,9 @@ NASTY = {
     "config surrogate": (lambda: with_config(b'{"name": "\\ud800"}'), "config.json is damaged"),
     "config infinite": (lambda: with_config(b'{"x": Infinity}'), "config.json is damaged"),
     "metrics": (lambda: zipped(GOOD | {"metrics.json": b"x"}), "metrics.json is damaged"),
+    "metrics of a wrong kind": (lambda: zipped(GOOD | {"metrics.json": b'{"content": 3}'}), "metrics.json is damaged"),
+    "chains of a wrong kind": (lambda: zipped(GOOD | {"chains.json": b'{"content": 3}'}), "chains.json is damaged"),
+    "cut picture": (lambda: zipped(GOOD | {"thumbnail.png": png()[:40]}), "thumbnail.png is damaged"),
     "weights": (lambda: zipped(GOOD | {"latest.safetensors": b"x" * 100}), "latest.safetensors is damaged"),
     "no weights": (lambda: zipped(GOOD | {"latest.safetensors": b""}), "latest.safetensors is damaged"),
     "short weights": (lambda: zipped(GOOD | {"latest.safetensors": tensors()[:-1]}), "latest.safetensors is damaged"),

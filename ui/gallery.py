@@ -192,15 +192,15 @@ def bring(root: Path) -> None:
 
 def _imported(root: Path, given: st.runtime.uploaded_file_manager.UploadedFile) -> Path:
     if given.name.lower().endswith(".zip"):
-        return shelf.import_zip(given, root).folder
+        return shelf.import_pair(given, root).folder
     import tempfile
 
     from symeq_core.authors import import_authors
 
     with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / Path(given.name).name
+        file = Path(temporary) / "upload"  # a name may be longer than a disk takes
         file.write_bytes(given.getvalue())
-        folder = new_folder(root, file.stem)
+        folder = new_folder(root, Path(given.name).stem)
         try:
             import_authors(file, None, folder)
         except BaseException as e:
