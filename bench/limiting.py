@@ -1,6 +1,8 @@
 """How much random codes and limiting images change along training: from the snapshots of pairs, 64 images in each.
 
-    python -m bench.limiting checkpoints/mnist-*/ [--since 60000]
+    python -m bench.limiting checkpoints/mnist-*/ [--since 80000]
+
+Only snapshots of constant step sizes, before the cooldown.
 
 Squared distance of the mean features from those of 2,000 test images, the first term of the Frechet distance (64 images
 are too few for the second): mean over snapshots, standard deviation from one to the next, standard error of the mean.
@@ -38,7 +40,7 @@ def along(pair, since):
     real = known.features(clean(load_data(config.data).test.images[:2000], config.data)).mean(0)
     found = {name: [] for name in KINDS}
     for step, folder in pair.snapshots().items():
-        if step >= since:
+        if since <= step <= config.train.steps - config.train.cooldown:
             for name, kind in KINDS.items():
                 x = images(folder / boards.KINDS[kind].file, kind, config.model.x_shape)
                 found[name].append((known.features(x).mean(0) - real).square().sum().item())
@@ -49,7 +51,7 @@ def main():
     """Print a line for each pair."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", help="pairs of grey images that have a classifier")
-    parser.add_argument("--since", type=int, default=60_000, help="iteration of the first snapshot")
+    parser.add_argument("--since", type=int, default=80_000, help="iteration of the first snapshot")
     o = parser.parse_args()
     torch.set_num_threads(1)
     for folder in o.folders:

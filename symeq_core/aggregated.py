@@ -9,7 +9,7 @@ from . import exact
 from .factors import Chain
 from .families import Family
 from .likelihood import IMPLICIT, Figure, figure, has_density, missing
-from .marginals import Distance, distances, prior_codes, prior_layers, total_kl
+from .marginals import distances, largest_correlation, largest_kl, prior_codes, prior_layers, total_kl
 
 
 @torch.no_grad()
@@ -19,6 +19,8 @@ def aggregated(p: Chain, q: Chain, x: Tensor, seed: int) -> dict[str, Figure]:
     z = q.sample({"x": x})
     mine, floor = distances(layers, z), distances(layers, prior_codes(p, len(x)))
     value, error = total_kl(mine.values())
+    where, largest, largest_error = largest_kl(mine)
+    linked, linked_error = largest_correlation(mine.values())
     common = {"n": len(x), "bound": None, "better": "lower", "seed": seed}
     floor_is = "Floor: the same of as many codes drawn from the prior"
     found: dict[str, Figure] = {
@@ -31,29 +33,24 @@ def aggregated(p: Chain, q: Chain, x: Tensor, seed: int) -> dict[str, Figure]:
             "floor": total_kl(floor.values())[0],
             "units": {k: d.units.tolist() for k, d in mine.items()},
         },
-        "largest unit KL": {**_largest(mine), "floor": _largest(floor)["value"]},
+        "largest unit KL": {
+            "value": largest,
+            "stderr": largest_error,
+            "unit": "nats",
+            "meaning": f"the largest of the single units' KL of codes of test images from the prior, at {where}. "
+            f"{floor_is}",
+            "floor": largest_kl(floor)[1],
+        },
         "largest correlation": {
-            "value": max(d.correlation for d in mine.values()),
-            "stderr": None,
+            "value": linked,
+            "stderr": linked_error,
             "unit": "correlation",
             "meaning": "of two units of a layer in codes of test images, beyond that under the prior; the largest of "
             f"all pairs. {floor_is}",
-            "floor": max(d.correlation for d in floor.values()),
+            "floor": largest_correlation(floor.values())[0],
         },
     }
-    found["largest unit KL"]["meaning"] += f". {floor_is}"
     return {k: {**f, **common} for k, f in found.items()} | _joint(p, q, x, seed)
-
-
-def _largest(found: dict[str, Distance]) -> Figure:
-    name, d = max(found.items(), key=lambda item: item[1].units.max().item())
-    best = int(d.units.argmax())
-    return {
-        "value": d.units[best].item(),
-        "stderr": None,
-        "unit": "nats",
-        "meaning": f"the largest of the single units' KL of codes of test images from the prior, at {name}[{best}]",
-    }
 
 
 def _joint(p: Chain, q: Chain, x: Tensor, seed: int) -> dict[str, Figure]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import report
-from .config import override, parse_settings, to_dict
+from .config import FIXED, differences, override, parse_settings, to_dict
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED
 from .presets import PRESETS, gallery_presets, preset
@@ -297,9 +297,20 @@ def _ship(o: argparse.Namespace) -> int:
 
 
 def _gallery_run(name: str) -> Run:
-    """The finished run of a preset in the folder of runs, trained (on) where it isn't finished."""
-    folder = runs_root() / name
-    run = Run.open(folder) if folder.exists() else Run.create(folder, preset(name))
+    """The finished run of a preset in the folder of runs, trained (on) where it isn't finished.
+
+    UsageError where it was trained with other settings than the preset has now.
+    """
+    from .datasets import complete
+
+    folder, wanted = runs_root() / name, preset(name)
+    run = Run.open(folder) if folder.exists() else Run.create(folder, wanted)
+    other = sorted(differences(complete(run.config()), complete(wanted)).keys() - set(FIXED))
+    if other:
+        raise UsageError(
+            f"{folder} has other settings than the preset {name} ({', '.join(other)}): delete it to train it anew, or "
+            "ship it by its name."
+        )
     if run.state() != "finished":
         from .worker import Worker
 

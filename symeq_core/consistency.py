@@ -68,7 +68,7 @@ def figures(
         chain = chain_statistics(
             p, q, x, labels, extractor, sorted({0, *RETENTION}), seed, progress=progress, chains=chains
         )
-    return found | along_the_chain(chain)
+    return found | along_the_chain(chain, extractor)
 
 
 def on_data(
@@ -133,12 +133,14 @@ def on_dreams(
     }
 
 
-def along_the_chain(chain: dict[str, Any]) -> dict[str, Figure]:
-    """Label retention and drift from the prior, out of the `chain_statistics` of chains from test images."""
+def along_the_chain(chain: dict[str, Any], extractor: Any = None) -> dict[str, Figure]:
+    """Label retention and drift from the prior, out of the `chain_statistics` of chains from test images, whose classes
+    are those that the extractor sees."""
     found: dict[str, Figure] = {}
     common = {"n": chain["n"], "bound": None, "seed": chain["seed"]}
+    seen = {"extractor": getattr(extractor, "title", None)}
     for k in RETENTION:
-        found[f"label retention after {k}"] = _at(chain, "retention", k, "higher") | common
+        found[f"label retention after {k}"] = _at(chain, "retention", k, "higher") | common | seen
     last = max(chain["ks"])
     found[f"drift after {last}"] = _at(chain, "prior_drift", last, "lower") | common
     found[f"correlation after {last}"] = _at(chain, "prior_correlation", last, "lower") | common

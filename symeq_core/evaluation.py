@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from .config import Config, DataConfig
 from .datasets import Dataset, load_data
 from .errors import SymeqError, UsageError
 from .extractors import Extractor, extractor
-from .measured import Options, read, stored
+from .gallery import Pair
+from .measured import Options, beside, described, key, read, stored
 from .metrics import Figure, utilities
 from .runs import read_config
 from .seeds import derive
 from .sources import clean
-from .store import check_unchanged, content
+from .store import check_unchanged
 
 Progress = Callable[[str, float], object]  # what is being done, fraction done
 
@@ -36,14 +38,17 @@ def evaluate(
     """The content of metrics.json: looked up where it was computed before, else computed and kept.
 
     {"format", "name", "data", "trained on test images", "model", "learner", "steps", "training seed", "seed",
-    "options", "content", "seconds", "speed", "figures": {group: {name: figure}}, "chain",
-    "missing": {group: why it is left out}}.
+    "content", "images", "options", "extractor", "version", "seconds", "speed", "figures": {group: {name: figure}},
+    "chain", "missing": {group: why it is left out}}.
     SymeqError where the folder holds no whole pair, or its data are missing.
     """
     folder, options = Path(folder), options or Options()
     if options.inception:
         return _with_inception(folder, options, progress, device)
     entry = stored(folder, options)
+    with suppress(SymeqError):  # a damaged metrics.json is as good as none
+        if told := beside(Pair("", folder), options):
+            return described(told, folder)
     if not entry.is_done():
         with entry.computing(progress) as tell:
             if not entry.is_done():  # by another process meanwhile
@@ -109,7 +114,7 @@ def _compute(folder: Path, options: Options, progress: Progress, device: Any) ->
     began = time.perf_counter()
     progress("loading", 0.0)
     config = read_config(folder)
-    before, step = content(folder), saved_step(folder)
+    before, step = key(folder, options), saved_step(folder)
     p, q = load(folder, device)
     data = load_data(config.data)
     x = clean(data.test.images[: options.limit], config.data).to(device)
@@ -125,12 +130,10 @@ def _compute(folder: Path, options: Options, progress: Progress, device: Any) ->
     result["figures"]["utilities"] = {
         k: f | {"meaning": _UTILITIES[k], "seed": options.seed, "better": "higher"} for k, f in plain.items()
     }
-    shown = asdict(options)
     return result | {
+        **before,
         "steps": step,
         "seed": options.seed,
-        "options": shown,
-        "content": before,
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -186,7 +189,7 @@ def _consistency(
 ) -> None:
     from . import consistency, trips
 
-    ks = [k for k in trips.KS if k <= options.chain]
+    ks = sorted({*(k for k in trips.KS if k <= options.chain), options.chain})
     chain = trips.chain_statistics(
         p, q, x, labels, known, ks, options.seed, progress=lambda what, done: tell(what, 0.5 * done)
     )

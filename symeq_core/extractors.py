@@ -63,6 +63,11 @@ class Extractor:
         self.accuracy, self.n = float(facts["accuracy"]), int(facts["n"])
         self.shape, self.classes = tuple(facts["shape"]), int(facts["classes"])
 
+    @property
+    def title(self) -> str:
+        """Its name and how often it is right."""
+        return f"{self.name} ({self.accuracy:.2%} of {self.n:,} test images right)"
+
     def features(self, x: Tensor) -> Tensor:
         """[B, FEATURES], at least 0, of images x [B, C, H, W] in [0, 1]; on the CPU."""
         return self._run(x, 0)

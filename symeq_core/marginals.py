@@ -3,7 +3,7 @@
 Layers below the top have no marginal in closed form: there it is estimated from many codes drawn from the decoder.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -26,11 +26,19 @@ class Layer(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """How far codes are from the prior; `terms` [N], whose mean is the sum of `units`, give the standard error."""
+    """How far codes are from the prior. Standard errors are those of the codes: a prior that is known from samples
+    only is taken as it is, and the largest of several counts as if it had been chosen beforehand.
+    """
 
     units: Tensor  # [units] KL(unit's marginal || its marginal under the prior) in nats
-    terms: Tensor
-    correlation: float  # the largest |difference| of a pairwise correlation to the prior's
+    terms: Tensor  # [N, units], whose means are `units`
+    correlation: tuple[float, float]  # the largest |difference| of a pairwise correlation to the prior's, its error
+
+    @property
+    def largest(self) -> tuple[int, float, float]:
+        """The unit farthest from the prior: (which, its KL, standard error) in nats."""
+        i = int(self.units.argmax())
+        return i, self.units[i].item(), _error(self.terms[:, i])
 
 
 def prior_codes(p: Chain, n: int) -> Values:
@@ -58,6 +66,25 @@ def correlations(z: Tensor) -> Tensor:
     scale = flat.square().sum(0).sqrt()
     flat = flat / torch.where(scale > _TINY * len(z), scale, torch.inf)
     return (flat.T @ flat) * (unit[:, None] != unit)
+
+
+def correlation(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
+    """sum_i cov(a_i, b_i) / sqrt(sum_i var(a_i) sum_i var(b_i)) of a, b [N, D], with its standard error (delta method).
+
+    (None, None) where one of them doesn't vary.
+    """
+    a, b = a.double() - a.double().mean(0), b.double() - b.double().mean(0)
+    var_a, var_b, cov = a.square().sum(1), b.square().sum(1), (a * b).sum(1)
+    scale = (var_a.mean() * var_b.mean()).sqrt()
+    if scale < 1e-12:
+        return None, None
+    value = cov.mean() / scale
+    terms = cov / scale - value / 2 * (var_a / var_a.mean() + var_b / var_b.mean())
+    return value.item(), _error(terms)
+
+
+def _error(terms: Tensor) -> float:
+    return (terms.std() / len(terms) ** 0.5).item()
 
 
 @torch.no_grad()
@@ -88,9 +115,16 @@ def distances(layers: dict[str, Layer], z: Values) -> dict[str, Distance]:
         mine, theirs = fitted(layer.family, v), layer.scores
         # the mean of these log-ratios is the KL of the fitted marginals, whatever the family
         ratio = _unit_log_probs(layer.family, mine, v) - _unit_log_probs(layer.family, theirs, v)
-        difference = (correlations(v) - layer.correlation).abs()
-        found[name] = Distance(ratio.mean(0), ratio.sum(1), difference.max().item())
+        found[name] = Distance(ratio.mean(0), ratio, _largest_correlation(v, layer.correlation))
     return found
+
+
+def _largest_correlation(v: Tensor, prior: Tensor) -> tuple[float, float]:
+    difference = (correlations(v) - prior).abs()
+    i, j = divmod(int(difference.argmax()), len(prior))
+    flat = v.flatten(1)
+    error = correlation(flat[:, i : i + 1], flat[:, j : j + 1])[1]
+    return difference[i, j].item(), error or 0.0  # an entry that doesn't vary has no correlation
 
 
 def _unit_log_probs(family: Family, scores: Tensor, v: Tensor) -> Tensor:
@@ -99,5 +133,16 @@ def _unit_log_probs(family: Family, scores: Tensor, v: Tensor) -> Tensor:
 
 def total_kl(found: Iterable[Distance]) -> tuple[float, float]:
     """(sum over all units of all layers, standard error) in nats."""
-    terms = torch.stack([d.terms for d in found]).sum(0)
-    return terms.mean().item(), (terms.std() / len(terms) ** 0.5).item()
+    terms = torch.stack([d.terms.sum(1) for d in found]).sum(0)
+    return terms.mean().item(), _error(terms)
+
+
+def largest_kl(found: Mapping[str, Distance]) -> tuple[str, float, float]:
+    """(layer[unit], its KL from the prior, standard error) in nats of the unit that is farthest from it."""
+    name, (unit, value, error) = max(((name, d.largest) for name, d in found.items()), key=lambda item: item[1][1])
+    return f"{name}[{unit}]", value, error
+
+
+def largest_correlation(found: Iterable[Distance]) -> tuple[float, float]:
+    """(largest difference of a pairwise correlation to the prior's, standard error)."""
+    return max(d.correlation for d in found)

@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import files, shapes
+from . import files, folders, shapes
 from .config import DataConfig
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED, Pair
 from .runs import read_config
-from .store import Entry, cache_root, content, subject
+from .store import Entry, cache_root, content
 
 Figure = dict[str, Any]  # {"value", "stderr", "n", "unit", "meaning", "better": "lower" | "higher" | None, "seed", ...}
 
@@ -63,33 +63,59 @@ def extractor_name(data: DataConfig) -> str | None:
     return f"symeq-{data.name}-{hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()}"
 
 
+def key(folder: Path, options: Options | None = None) -> dict[str, Any]:
+    """All that an evaluation depends on, as it is now; SymeqError where the folder holds no pair."""
+    data = read_config(folder).data
+    return {
+        "content": content(folder),
+        "images": folders.state(data.path) if data.path else "",
+        "options": asdict(options or Options()),
+        "extractor": extractor_name(data),
+        "version": VERSION,
+    }
+
+
 def stored(folder: Path, options: Options | None = None) -> Entry:
     """Where the result of this pair and these options is kept; SymeqError where the folder holds no pair."""
-    name = extractor_name(read_config(folder).data)
-    shown = asdict(options or Options())
-    return Entry("evaluation", {"content": subject(folder), "options": shown, "extractor": name, "version": VERSION})
+    return Entry("evaluation", key(folder, options))
+
+
+def beside(pair: Pair, options: Options | None = None) -> dict[str, Any] | None:
+    """What its metrics.json tells, if that is of the weights it holds now and of these options; SymeqError where it is
+    damaged. Images and extractor count where they are on this machine.
+    """
+    told, wanted = pair.metrics(), key(pair.folder, options)
+    return told if told and all(told.get(k) == v for k, v in wanted.items() if v) else None
 
 
 def found(pair: Pair) -> dict[str, Any] | None:
-    """The evaluation that is known of a pair: from its metrics.json if that is of the weights it holds now, else from
-    the store, at default options; None where there is none. SymeqError where the pair is damaged, or its metrics.json
-    is and the store has no other.
+    """The evaluation that is known of a pair: from its metrics.json or from the store, at default options; else its
+    metrics.json at others; None where there is none. SymeqError where the pair is damaged, or its metrics.json is and
+    the store has no other.
     """
-    entry, wrong = stored(pair.folder), None
+    entry, wrong, other = stored(pair.folder), None, None
     try:
-        beside = pair.metrics()
-        if beside and beside["content"] == content(pair.folder):
-            return beside
+        if told := beside(pair):
+            return told
+        told = pair.metrics()
+        other = told if told and told["content"] == content(pair.folder) else None
     except SymeqError as e:
         wrong = e
     if entry.is_done():
         return read(entry, pair.folder)
     if wrong:
         raise wrong
-    return None
+    return other
 
 
 def read(entry: Entry, folder: Path) -> dict[str, Any]:
+    """The result that the store holds."""
+    found = files.read_json(entry.json, limit=16 << 20)
+    found = shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew")
+    return described(found, folder)
+
+
+def described(found: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A result with what the folder says of itself: a copy under another name has the same content."""
     c = read_config(folder)
     mine = {
@@ -101,8 +127,7 @@ def read(entry: Entry, folder: Path) -> dict[str, Any]:
         "learner": c.learner.name,
         "training seed": c.seed,
     }
-    found = files.read_json(entry.json, limit=16 << 20)
-    return mine | shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew") | mine
+    return mine | found | mine
 
 
 def unranked(figures: Sequence[Figure | None]) -> str | None:

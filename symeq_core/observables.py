@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .factors import Chain, Values
-from .marginals import distances, prior_codes, prior_layers, total_kl
+from .marginals import correlation, distances, largest_correlation, largest_kl, prior_codes, prior_layers, total_kl
 from .seeds import derive, seeded
 
 
@@ -33,21 +33,6 @@ def group(unit: str, meaning: str, reason: str | None = None, **columns: Any) ->
     if reason is not None:
         columns = dict.fromkeys(columns)
     return {**columns, "unit": unit, "meaning": meaning, "reason": reason}
-
-
-def correlation(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
-    """sum_i cov(a_i, b_i) / sqrt(sum_i var(a_i) sum_i var(b_i)) of a, b [N, D], with its standard error (delta method).
-
-    (None, None) where one of them doesn't vary.
-    """
-    a, b = a.double() - a.double().mean(0), b.double() - b.double().mean(0)
-    var_a, var_b, cov = a.square().sum(1), b.square().sum(1), (a * b).sum(1)
-    scale = (var_a.mean() * var_b.mean()).sqrt()
-    if scale < 1e-12:
-        return None, None
-    value = cov.mean() / scale
-    terms = cov / scale - value / 2 * (var_a / var_a.mean() + var_b / var_b.mean())
-    return value.item(), (terms.std() / len(terms) ** 0.5).item()
 
 
 class Memory:
@@ -105,6 +90,7 @@ class Drift:
     def result(self) -> dict[str, dict[str, Any]]:
         totals = [total_kl(f.values()) for f in self.found]
         floor = self.floor.values()
+        correlations = [largest_correlation(f.values()) for f in self.found]
         return {
             "prior_drift": group(
                 "nats",
@@ -113,16 +99,17 @@ class Drift:
                 value=[t[0] for t in totals],
                 stderr=[t[1] for t in totals],
                 floor=total_kl(floor)[0],
-                max=[max(d.units.max().item() for d in f.values()) for f in self.found],
-                max_floor=max(d.units.max().item() for d in floor),
+                max=[largest_kl(f)[1] for f in self.found],
+                max_floor=largest_kl(self.floor)[1],
                 layers={k: [f[k].units.sum().item() for f in self.found] for k in self.layers},
             ),
             "prior_correlation": group(
                 "correlation",
                 "the largest difference between the correlation of two units of a layer and that under the prior. "
                 "Floor: the same of as many codes drawn from the prior",
-                value=[max(d.correlation for d in f.values()) for f in self.found],
-                floor=max(d.correlation for d in floor),
-                layers={k: [f[k].correlation for f in self.found] for k in self.layers},
+                value=[value for value, _ in correlations],
+                stderr=[error for _, error in correlations],
+                floor=largest_correlation(floor)[0],
+                layers={k: [f[k].correlation[0] for f in self.found] for k in self.layers},
             ),
         }

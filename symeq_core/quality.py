@@ -218,7 +218,7 @@ def _kernel(generated: Tensor, real: Tensor, picks: np.ndarray) -> tuple[float, 
 
 
 def _precision_recall(generated: Tensor, real: Tensor, picks: np.ndarray) -> dict[str, tuple[float, float]]:
-    """As torch-fidelity's, by parts, with their errors."""
+    """As torch-fidelity's, by parts, with their errors: that of one image at least, where all or none are counted."""
     reach_real, reach = _reaches(real), _reaches(generated)
     inside = torch.cat([(torch.cdist(g, real) <= reach_real).any(1) for g in generated.split(PART)]).double().numpy()
     groups = torch.arange(len(generated)) % RESAMPLES
@@ -232,8 +232,8 @@ def _precision_recall(generated: Tensor, real: Tensor, picks: np.ndarray) -> dic
         without += ((total - by_group) > 0).double().sum(0)
     spread = ((without / len(real)).var(correction=0) * (RESAMPLES - 1)).sqrt().item()
     return {
-        "precision": (float(inside.mean()), float(np.std(inside[picks].mean(1), ddof=1))),
-        "recall": (covered / len(real), spread),
+        "precision": (float(inside.mean()), max(float(np.std(inside[picks].mean(1), ddof=1)), 1 / len(generated))),
+        "recall": (covered / len(real), max(spread, 1 / len(real))),
     }
 
 
@@ -258,7 +258,7 @@ def figures(images: dict[str, Tensor], real: Tensor, extractor: Extractor, steps
                 "unit": unit,
                 "better": better,
                 "meaning": meaning.format(of=of, n=len(real)),
-                "extractor": f"{name} ({extractor.accuracy:.2%} of {extractor.n:,} test images right)",
+                "extractor": extractor.title,
                 "seed": seed,
             }
     return found
@@ -296,7 +296,8 @@ def inception_figures(images: dict[str, Tensor], reference: Tensor, steps: int, 
             "unit": "squared feature distance",
             "better": "lower",
             "meaning": f"Fréchet distance in Inception's 2,048 features, of {_OF[what].format(steps=steps)} against "
-            f"{len(reference):,} real images. Published FIDs use all images; at smaller n it is larger: see the floor.",
+            f"{len(reference):,} real images as the model sees them (binarised, if it does that). Published FIDs use "
+            "all images; at smaller n it is larger: see the floor.",
             "extractor": INCEPTION,
             "seed": seed,
         }

@@ -136,7 +136,7 @@ class Classes:
         n = len(self.origin)
         begun = torch.bincount(self.origin, minlength=self.number).double() / n
         chance = [(begun[: self.number] @ self._shares(c)).item() for c in self.seen.values()]
-        error = (kept * (1 - kept) / n).sqrt()
+        error = (kept * (1 - kept) / n).sqrt().clamp(min=1 / n)  # where all or none were kept, that of one chain
         meaning += ". Chance: the same if an image's class had nothing to do with its start"
         return group(unit, meaning, value=kept.tolist(), stderr=error.tolist(), chance=chance)
 

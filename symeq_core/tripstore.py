@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import files, shapes
+from . import files, measured, shapes
 from .errors import SymeqError
 from .gallery import Pair
 from .measured import extractor_name
@@ -15,6 +15,7 @@ STARTS = ("test", "prior", "noise")
 FILE = "chains.json"  # beside a shipped pair's weights
 PICTURES = ("samples.png", "limiting.png")
 IMAGES = 64  # in a picture
+LONGEST = 1000  # round trips of an evaluation's chains, at least
 SEED = 0
 VERSION = 1  # of what is computed
 
@@ -54,15 +55,15 @@ def found(pair: Pair, start: str = "test") -> dict[str, Any] | None:
 
 
 def _beside(pair: Pair, start: str) -> dict[str, Any] | None:
-    """What came with these very weights: chains from test images in metrics.json, all others in FILE."""
+    """What is known of these very weights: of chains from test images by an evaluation, of all others from FILE."""
     if start == "test":
-        held, name = pair.metrics() or {}, "chain"
-    else:
-        path, name = pair.folder / FILE, start
-        if not path.is_file():
-            return None
-        held = shapes.checked(files.read_json(path, limit=4 << 20), shapes.Chains, path, "measure the chains anew")
-    found = held.get(name) if held.get("content") == content(pair.folder) else None
+        found = (measured.found(pair) or {}).get("chain")
+        return found if found and found["start"] == start and found["ks"][-1] >= LONGEST else None
+    path = pair.folder / FILE
+    if not path.is_file():
+        return None
+    held = shapes.checked(files.read_json(path, limit=4 << 20), shapes.Chains, path, "measure the chains anew")
+    found = held.get(start) if held["content"] == content(pair.folder) else None
     return found if found and found["start"] == start else None
 
 

@@ -8,7 +8,17 @@ import torch
 
 from symeq_core import exact
 from symeq_core.families import FAMILIES
-from symeq_core.marginals import PRIOR_SAMPLES, correlations, distances, fitted, prior_codes, prior_layers, total_kl
+from symeq_core.marginals import (
+    PRIOR_SAMPLES,
+    correlations,
+    distances,
+    fitted,
+    largest_correlation,
+    largest_kl,
+    prior_codes,
+    prior_layers,
+    total_kl,
+)
 
 from .harmonium import harmonium
 from .test_exact import make_pair
@@ -64,6 +74,24 @@ def test_the_standard_error_is_that_of_repetitions():
     ]
     value, error = torch.tensor(found).T
     assert error.mean().item() == pytest.approx(value.std().item(), rel=0.1)
+
+
+def test_the_standard_errors_of_the_largest_are_those_of_repetitions():
+    """400 samples of n = 300 bits, one of them biased and two linked; within 15% of the spread of the values."""
+    p, q = make_pair("flat", "bernoulli:3")
+    layers = prior_layers(p, q)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(400):
+        z = torch.bernoulli(torch.tensor([0.85, 0.5, 0.5]).expand(300, 3))
+        z[:, 2] = torch.where(torch.rand(300) < 0.5, z[:, 1], z[:, 2])
+        d = distances(layers, {"z0": z})
+        assert largest_kl(d)[0] == "z0[0]"
+        found.append((*largest_kl(d)[1:], *largest_correlation(d.values())))
+    kl, kl_error, link, link_error = torch.tensor(found).T
+    assert link.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert kl_error.mean().item() == pytest.approx(kl.std().item(), rel=0.15)
+    assert link_error.mean().item() == pytest.approx(link.std().item(), rel=0.15)
 
 
 def test_correlations_agree_with_numpy_and_leave_out_the_unit_itself():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from symeq_core.observables import Memory, correlation, group
+from symeq_core.marginals import correlation
+from symeq_core.observables import Memory, group
 
 
 def test_the_correlation_of_single_entries_is_pearsons():

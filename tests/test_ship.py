@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from symeq_core import ship
+from symeq_core import cli, ship
 from symeq_core.checkpoints import load, pair_tensors, saved_step
 from symeq_core.config import override
 from symeq_core.errors import UsageError
 from symeq_core.gallery import Pair
-from symeq_core.presets import preset
+from symeq_core.presets import gallery_presets, preset
 from symeq_core.runs import Run
 from symeq_core.worker import Worker
 
@@ -75,3 +75,12 @@ def test_snapshots_are_spread_with_both_ends():
     assert len(chosen) == ship.SNAPSHOTS
     assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
     assert ship._spread([0, 5]) == [0, 5]
+
+
+def test_a_run_of_other_settings_is_not_shipped_as_its_preset(tmp_path, monkeypatch, capsys):
+    name = gallery_presets()[0]
+    monkeypatch.setenv("SYMEQ_RUNS", str(tmp_path))
+    Run.create(tmp_path / name, override(preset(name), {"train.lr": 0.5, "train.threads": 2}))
+    assert cli.main(["ship", "--all", "--out", str(tmp_path / "out")]) == 2
+    assert f"has other settings than the preset {name} (train.lr): delete it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -72,10 +72,10 @@ def _groups(every: list[Pair]) -> list[list[Pair]]:
 
 def _group(group: list[Pair]) -> None:
     c = group[0].config()
-    what = f"{words.DATA[c.data.name]} · {words.MODELS[c.model.kind]}"
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**{what}** :small[:gray[{words.code(c.model.latents)}]]", width="content")
+        st.markdown(f"**{say.plain(_name(group[0]))}**", width="content")
         _exports(group)
+    st.html(theme.row(badges.of(c)[1:]))
     for column, pair in zip(st.columns(len(group), gap="small"), group, strict=True):
         with column:
             learner = pair.config().learner.name
@@ -83,6 +83,11 @@ def _group(group: list[Pair]) -> None:
             _picture(pair)
     figures(group)
     _links(group)
+
+
+def _name(pair: Pair) -> str:
+    """What the shipped pairs of one data set and model are called together."""
+    return pair.folder.name.removesuffix(f"-{pair.config().learner.name.replace('_', '-')}")
 
 
 def _picture(pair: Pair) -> None:
