@@ -48,11 +48,11 @@ def missing(unit: str, meaning: str, seed: int, reason: str, **extra: Any) -> Fi
     return found | {"bound": None, "better": None, "seed": seed, "reason": reason} | extra
 
 
-def choice(n: int, limit: int, seed: int) -> Tensor:
-    """Indices of at most `limit` of n images, a seeded choice, in their order."""
+def choice(n: int, limit: int, seed: int, purpose: str = "images") -> Tensor:
+    """Indices of at most `limit` of n images, a choice by seed and purpose, in their order."""
     if n <= limit:
         return torch.arange(n)
-    g = torch.Generator().manual_seed(derive(seed, "images"))
+    g = torch.Generator().manual_seed(derive(seed, purpose))
     return torch.randperm(n, generator=g)[:limit].sort().values
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from .chains import decode
 from .errors import UsageError
 from .factors import Chain, Values
+from .likelihood import choice
 from .marginals import prior_codes
 from .models import latents_of
 from .observables import Drift, Extractor, Memory, Observable
@@ -76,7 +77,7 @@ def chain_statistics(
         raise UsageError(f"A chain starts from one of {', '.join(STARTS)}, not from {start!r}.")
     if min(len(x), chains) < 2:
         raise UsageError("At least 2 chains are needed, or no uncertainty can be stated.")
-    chosen = _choice(len(x), chains, seed)
+    chosen = choice(len(x), chains, seed, "starts")
     first = _first(p, x, chosen, start, seed)
     known = _classes(labels, chosen) if start == "test" else None
     looks: list[Observable] = [
@@ -99,14 +100,6 @@ def chain_statistics(
     for look in looks:
         found |= look.result()
     return found
-
-
-def _choice(n: int, chains: int, seed: int) -> Tensor:
-    """Indices of at most `chains` of n images, in their order."""
-    if n <= chains:
-        return torch.arange(n)
-    g = torch.Generator().manual_seed(derive(seed, "starts"))
-    return torch.randperm(n, generator=g)[:chains].sort().values
 
 
 def _classes(labels: Tensor | None, chosen: Tensor) -> Tensor | None:
