@@ -1,6 +1,6 @@
 // Plays and scrubs the chains of A and B, locked together, from one sprite sheet each: row = step, column = chain.
 const views = new WeakMap();
-const SECONDS = 9; // from k = 0 to the end, at speed 1
+const SECONDS = 6; // from k = 0 to the end, at speed 1
 const COLUMNS = [
   [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000],
   [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 300, 500, 1000],
@@ -24,8 +24,12 @@ const TEMPLATE = `
     <div class="toggle" title="What is shown; the chain itself always goes on from the sample">
       <button data-show="mean">Mean</button><button data-show="sample">Sample</button></div>
   </div>
-  <div class="sides"></div>
-  <div class="wait"></div>`;
+  <div class="told"><span class="wait"></span><span class="said"></span></div>
+  <div class="sides"></div>`;
+const SAID = {
+  mean: "Shown: the mean of the pixels. The chain itself goes on from the sample, always.",
+  sample: "Shown: the sample, from which the chain goes on.",
+};
 const SIDE = `
   <div class="head"><span class="letter"></span><span class="title"></span><span class="distance"></span><span class="count"></span></div>
   <div class="gauge"><div class="far"></div><div class="real"></div></div>
@@ -36,11 +40,12 @@ class View {
     this.root = root;
     root.innerHTML = TEMPLATE;
     const $ = (q) => root.querySelector(q);
-    this.ui = { play: $(".play"), k: $(".k"), range: $("input"), ticks: $(".ticks"), speed: $("select"), wait: $(".wait") };
+    this.ui = { play: $(".play"), k: $(".k"), range: $("input"), ticks: $(".ticks"), speed: $("select"), wait: $(".wait"), said: $(".said") };
     this.position = 0; // 0 ... 1 along the logarithmic axis
     this.playing = false;
     this.own = true; // whether to play anew when other chains come: nobody chose a step by hand
     this.sides = [];
+    this.decoded = new Map(); // pictures by their source
     this.version = 0; // of what is drawn from
     this.ui.play.onclick = () => this.toggle();
     $(".back").onclick = () => this.step(-1);
@@ -54,24 +59,44 @@ class View {
     new ResizeObserver(() => { if (this.data) this.ticks(); this.draw(); }).observe(root);
   }
 
-  update(data, report, ask) {
+  async update(data, report, ask) { // what is shown stays until all pictures of what comes are there
     this.report = report;
+    this.coming = data;
+    const have = `${data.id} ${data.pairs.map((p) => p.reached).join(" ")}`;
+    if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
+    const sources = data.pairs.flatMap((p) => [p.mean, p.sample]);
+    await Promise.all(sources.map((source) => this.picture(source)));
+    if (this.coming !== data) return; // something newer is on its way
+    this.change(data);
+    for (const known of this.decoded.keys()) if (!sources.includes(known)) this.decoded.delete(known);
+  }
+
+  picture(source) {
+    if (!this.decoded.has(source)) {
+      const image = new Image();
+      image.src = "data:image/png;base64," + source;
+      this.decoded.set(source, image);
+    }
+    return this.decoded.get(source).decode();
+  }
+
+  change(data) {
     this.version += 1;
     this.data = data;
     this.last = Math.log1p(data.ks.at(-1));
     this.show ??= data.show;
+    this.build();
     if (this.id !== data.id) {
       const first = this.id === undefined;
       this.id = data.id;
       if (first && data.k !== null) { this.own = false; this.position = this.at(data.k); }
+      else if (data.anew) this.own = true;
       const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
       if (this.own && !still) { this.position = 0; this.play(); }
     }
-    this.build();
     this.ticks();
     this.draw();
-    const have = `${data.id} ${data.pairs.map((p) => p.reached).join(" ")}`;
-    if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
+    this.root.dataset.id = this.id; // whose pictures are shown
   }
 
   build() {
@@ -84,7 +109,7 @@ class View {
         side.className = "side";
         side.innerHTML = SIDE;
         box.append(side);
-        this.sides[i] = { element: side, images: {}, wanted: {} };
+        this.sides[i] = { element: side };
         const strip = side.querySelector(".strip");
         strip.onclick = (e) => this.click(this.sides[i], e);
         strip.onmousemove = (e) => this.hover(this.sides[i], e);
@@ -95,34 +120,18 @@ class View {
       side.querySelector(".title").textContent = pair.title;
       side.querySelector(".title").title = pair.title;
       this.sides[i].pair = pair;
-      for (const kind of ["mean", "sample"]) this.load(this.sides[i], kind, pair[kind], pair.frames);
     });
-  }
-
-  load(side, kind, source, frames) {
-    if (side.wanted[kind] === source) return;
-    side.wanted[kind] = source;
-    const image = new Image();
-    image.onload = () => {
-      if (side.wanted[kind] !== source) return; // newer pictures are on their way
-      side.images[kind] = { image, frames };
-      this.version += 1;
-      this.draw();
-      this.root.dataset.id = this.id; // whose pictures are shown
-    };
-    image.src = "data:image/png;base64," + source;
   }
 
   // --- time ---
   at(k) { return Math.log1p(k) / this.last; }
 
-  frame() { // the mark nearest to the position, on the logarithmic axis
-    let best = 0;
-    this.data.ks.forEach((k, i) => {
-      if (Math.abs(this.at(k) - this.position) < Math.abs(this.at(this.data.ks[best]) - this.position)) best = i;
-    });
-    return best;
+  nearest(frames, position) { // the place of the frame nearest to a position on the logarithmic axis
+    const far = frames.map((frame) => Math.abs(this.at(this.data.ks[frame]) - position));
+    return far.indexOf(Math.min(...far));
   }
+
+  frame() { return this.nearest(this.data.ks.map((_, i) => i), this.position); }
 
   loaded() { return Math.min(...this.data.pairs.map((p) => p.frames)) - 1; }
 
@@ -162,7 +171,7 @@ class View {
 
   pause() { this.playing = false; this.label(); }
 
-  tell() { this.report({ k: this.data.ks[this.frame()], show: this.show }); }
+  tell() { this.report({ k: this.data.ks[this.frame()], show: this.show, own: this.own, id: this.id }); }
 
   key(e) {
     if (e.target.tagName === "SELECT") return;
@@ -194,7 +203,8 @@ class View {
     if (!this.data) return;
     const wanted = this.frame(), f = Math.min(wanted, this.loaded()), k = this.data.ks[f];
     this.label();
-    this.ui.k.textContent = `k = ${k.toLocaleString("en")}`;
+    this.ui.k.textContent = `k = ${k.toLocaleString("en")}${this.playing || f === wanted ? "" : " …"}`; // on its way
+    this.ui.said.textContent = SAID[this.show];
     this.ui.range.value = Math.round(1000 * this.position);
     this.root.dataset.k = k;
     this.root.dataset.frames = this.loaded() + 1;
@@ -210,7 +220,7 @@ class View {
     side.painted = now;
     this.count(side, f);
     this.now(side, f);
-    const { frames } = this.layout(side), here = frames.findLastIndex((frame) => frame <= f);
+    const here = this.nearest(this.layout(side).frames, this.at(this.data.ks[f]));
     const strip = [here, this.show, this.version, this.root.clientWidth].join();
     if (side.strip !== strip) this.strip(side, here);
     side.strip = strip;
@@ -264,8 +274,8 @@ class View {
   }
 
   tile(c, side, f, i, x, y, size) {
-    const { w, h } = side.pair, sheet = side.images[this.show];
-    if (sheet && f < sheet.frames) c.drawImage(sheet.image, i * w, f * h, w, h, x, y, size, (size * h) / w);
+    const { w, h, frames } = side.pair;
+    if (f < frames) c.drawImage(this.decoded.get(side.pair[this.show]), i * w, f * h, w, h, x, y, size, (size * h) / w);
   }
 
   kept(side, f, i) { // true, false, or null where that isn't defined
@@ -283,9 +293,9 @@ class View {
       const x = 3 + (i % columns) * (size + gap), y = 3 + Math.floor(i / columns) * (size + foot + 6);
       this.tile(c, side, f, i, x, y, size);
       const kept = this.kept(side, f, i), found = seen[f]?.[i];
-      c.lineWidth = 3;
-      c.strokeStyle = kept ? ink.own : ink.line;
-      c.strokeRect(x - 1.5, y - 1.5, size + 3, size + 3);
+      c.lineWidth = 1;
+      c.strokeStyle = ink.line;
+      c.strokeRect(x - 0.5, y - 0.5, size + 1, size + 1);
       if (!found) continue;
       const name = (classes[found[0]] ?? String(found[0])) + (found[1] < UNSURE ? "?" : "");
       this.badge(c, x + size / 2, y + size + 5, name, kept, ink);

@@ -69,12 +69,16 @@ def _look_up() -> None:
 
 @st.fragment
 @say.told
-def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) -> None:
-    """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown.
+def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, anew: bool = False) -> None:
+    """The film of these pairs; names: {name, title, colour, frechet} of each; identity: changes with what is shown;
+    anew: play it from its beginning when that changes, whatever step is shown now.
 
     The browser asks for more frames whenever it has got some, until it has all.
     """
     held = st.session_state.get("film") or {}
+    view = held.get("view")
+    if view and view["id"] != identity and (view["own"] or anew):  # it plays from its beginning
+        st.query_params.pop("k", None)
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
@@ -87,13 +91,14 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str) 
                 "id": identity,
                 "ks": list(ks),
                 "k": int(k) if k.isdecimal() and int(k[:20]) <= ks[-1] else None,
+                "anew": anew,
                 "show": shown if shown in SHOWN else SHOWN[0],
                 "pairs": [name | part for name, part in zip(names, sent, strict=True)],
             },
             on_view_change=lambda: None,
             on_asked_change=lambda: None,
         )
-    if found.view:
+    if found.view and found.view["id"] == identity:
         st.query_params["k"] = str(found.view["k"])
         if (show := found.view["show"]) != st.query_params.get("frames", SHOWN[0]):
             st.query_params["frames"] = show

@@ -170,7 +170,7 @@ def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
         except SymeqError as e:
             say.error(f"{letter}: {e}")
     if reels:
-        film.show(reels, names, _identity(start, shown))
+        film.show(reels, names, _identity(start, shown), anew=start.kind == "draw")
 
 
 def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
