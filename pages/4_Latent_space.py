@@ -27,11 +27,14 @@ def explore(root, a, b, view):
     try:
         with st.container():  # what is to be told has a place of its own, so that the maps keep theirs
             found = latent.sides(root, a, b, view)
-            view = latent_wait.ready(found, view)
+            view, waiting = latent_wait.ready(found, view)
             maps, fit = latent_view.drawn(found, view)
             latent_url.begin()
             data = latent_view.payload(found, view, maps, fit)
         result = latent_map.maps(data, lambda: None)
+        with st.container() if waiting else st.empty():
+            if waiting:
+                latent_wait.progress(waiting)
         latent_map.send_sheet(latent.sheet(found[0])[0])
         selected = latent_url.heard(result)
         latent_numbers.show(found, view, maps, fit)

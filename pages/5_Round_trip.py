@@ -16,7 +16,7 @@ start = trip.choose((a, b))
 begin = tripfigures.start_of(start.kind)
 with st.container():  # each part has its place, so that what is below stays there while what is above comes and goes
     known = tripfigures.found((a, b), begin)
-    tripfigures.sentence((a, b), known)
+    tripfigures.sentence((a, b), known, start.kind)
 with st.container():
     trip.films((a, b), start, known)
 pictures_first()

@@ -98,7 +98,9 @@ def contrast(a: Config, b: Config, letters: Sequence[str] = "AB", trained: tuple
             return Contrast(f"{same}, and all their settings are the same.", False, everything)
         if len(found) == 1:
             return Contrast(f"{same}, and differ in one setting only: {listed}.", False, everything)
-        text = f"{same}, and differ in {len(found)} settings, so no difference is due to one of them alone: {listed}."
+        text = (
+            f"{same}, and differ in {len(found)} settings, so no difference can be put down to one of them: {listed}."
+        )
         return Contrast(text, True, everything)
     if found:
         text = (

@@ -224,3 +224,9 @@ def test_an_unknown_pair_in_the_url_is_one_sentence(key):
 )
 def test_nonsense_in_the_url_does_no_harm(query):
     packed(opened(PAGE, a=A, b=B, **query))
+
+
+def test_curves_that_a_link_asks_for_in_vain_are_told():
+    told = [w.value for w in opened(PAGE, a=A, b=B, curves="q", axis="w").warning]
+    assert ["Curves: the link asks for 'q'" in t for t in told] == [True, False]
+    assert ["Axis: the link asks for 'w'" in t for t in told] == [False, True]

@@ -182,15 +182,28 @@ def test_nonsense_in_the_url_does_no_harm(query):
 
 def test_what_a_link_asks_for_in_vain_is_told(root):
     ladder = {"a": "own:digits-ladder-symmetric", "b": "own:digits-ladder-symmetric"}
-    at = opened(**ladder, layer="zzz", map="foo", colour="<b>", n="-3", prior="perhaps", panel="nothing", codes="Mean")
+    at = opened(
+        **ladder,
+        layer="zzz",
+        map="foo",
+        colour="<b>",
+        n="-3",
+        prior="perhaps",
+        panel="nothing",
+        codes="Mean",
+        sel="!!",
+        view="a,b,c",
+    )
     told = [w.value for w in at.warning]
-    assert len(told) == 6
+    assert len(told) == 8
     for name, value in (
         ("Layer", "zzz"),
         ("Map", "foo"),
         ("Images", "-3"),
         ("Prior", "perhaps"),
         ("Beneath", "nothing"),
+        ("Selection", "!!"),
+        ("Zoom", "a,b,c"),
     ):
         assert any(t.startswith(name) and f"'{value}'" in t for t in told), (name, told)
     assert "Layer: the link asks for 'zzz', which is not there; shown instead: z0. To choose from: z0, z1." in told

@@ -91,6 +91,32 @@ def test_a_against_itself_is_the_same_film():
     assert film["pairs"][0]["sample"] == film["pairs"][1]["sample"]
 
 
+def test_a_class_is_begun_with_its_first_image():
+    at = opened(PAGE, **PAIRS, start="One image", image="1")
+    pills = next(g for g in at.get("button_group") if "all" in g.options)
+    pills.set_value("4").run()
+    four = given(at, "picker")["chosen"]
+    assert given(at, "film")["pairs"][0]["origin"] == [4] * 10
+    assert given(at, "picker")["indices"][0] == four
+
+
+def test_what_is_said_beside_films_of_one_image_is_said_to_be_of_all():
+    assert "Over 360 test images: after 1,000 round trips" in texts(opened(PAGE, **PAIRS, start="One image"))
+    assert "Over 360 test images" not in texts(opened(PAGE, **PAIRS))
+
+
+def test_a_drawing_tells_what_it_is_read_as():
+    at = opened(PAGE, **PAIRS, start="Drawing", ink=THREE)
+    assert "Read as 3 (" in given(at, "pad")["seen"][0]["text"]
+    assert given(at, "film")["anew"]
+
+
+def test_from_noise_the_matrices_say_why_they_are_not_there():
+    assert "Which class becomes which is not known: pixel noise is of no class" in texts(
+        opened(PAGE, **PAIRS, start="Noise")
+    )
+
+
 def test_a_link_brings_image_seed_step_and_display():
     at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", frames="sample")
     film = given(at, "film")

@@ -27,7 +27,9 @@ def _card(row: Row, columns: Columns, comparable: bool) -> str:
         f'<div title="{escape(_counted(cell))}"><b style="color:{colour}">{letter}</b> {_value(cell, bold)}</div>'
         for (letter, colour), cell, bold in zip(columns, row.cells, _bold(row, comparable), strict=True)
     ]
+    better = next((str(c.get("better")) for c in row.cells if c), "")
     name, told = escape(label(row.name)), escape(label(meaning(row)))
+    name += {"lower": " ↓", "higher": " ↑"}.get(better, "")
     return (
         f'<div class=fig title="{told}"><small>{name}<br>{escape(row.unit)}</small>'
         f"{''.join(lines)}<small>{_verdict(row, comparable)}</small></div>"
@@ -45,7 +47,7 @@ def _bold(row: Row, comparable: bool) -> list[bool]:
 
 
 def _verdict(row: Row, comparable: bool) -> str:
-    return escape(row.verdict) if comparable else "different images: not comparable"
+    return escape(row.verdict.replace(" ± ", "\u00a0±\u00a0")) if comparable else "different images: not comparable"
 
 
 def _counted(cell: dict[str, Any] | None) -> str:

@@ -10,7 +10,7 @@ from symeq_core import compare, terms
 from symeq_core.gallery import Pair
 
 from . import say, words
-from .choice import segments
+from .choice import segments, told_unknown
 from .compare import Column, events
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def curves(chosen: Sequence[Column]) -> None:
     """Learning curves of all on one axis."""
     from . import charts  # with altair it would delay the pictures
 
+    told_unknown("Curves", "curves", CURVES.values(), CURVES["test"])
+    told_unknown("Axis", "axis", AXES.values(), AXES["step"])
     with st.container(horizontal=True, vertical_alignment="center"):
         what = segments("Curves", CURVES, "curves", hidden=True)
         x = segments("Axis", AXES, "axis", hidden=True)

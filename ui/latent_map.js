@@ -81,9 +81,13 @@ class Maps {
       }
       this.list[k].set(d);
     });
-    if (!before && header.start.view) [this.view.x, this.view.y, this.view.k] = header.start.view;
     if (!before) Object.assign(this.on, header.start.drawn);
     if (before && before.kind !== header.kind) this.look({ x: 0, y: 0, k: 1 });
+    if (!this.begun && !header.waiting) { // what a link says of the zoom is not of the map that stands in meanwhile
+      this.begun = true;
+      const [x, y, k] = header.start.view ?? [0, 0, 1];
+      if (before) this.look({ x, y, k }); else this.view = { x, y, k };
+    }
     this.chosen = new Set(kept.map((n) => this.where.get(n)).filter((i) => i !== undefined));
     this.hover = -1, this.card.hidden = true, this.dark = null;
     this.redraw(true);

@@ -55,7 +55,11 @@ def show(found: list[Side], view: View, maps: list[Any], numbers: list[int]) -> 
     panel = segments("Beneath the maps", options, "panel", hidden=True)
     places = {int(k): i for i, k in enumerate(latent.images(found[0].pair, view.n)[1])}
     chosen = [places[k] for k in numbers if k in places]
-    {"selected": selected, "moved": what_moved, "flips": flip, "units": _units}[panel](found, view, maps, chosen)
+    drawn = {"selected": selected, "moved": what_moved, "flips": flip, "units": _units}
+    for k in options:  # each has a place of its own, which is empty as soon as another panel is chosen
+        with st.container() if k == panel else st.empty():
+            if k == panel:
+                drawn[k](found, view, maps, chosen)
 
 
 def _units(*what: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from . import say
 from .setup import keep
 
 LISTED = 24  # selected images that are listed one by one; more are packed
@@ -22,10 +23,14 @@ def begin() -> None:
     if MAPS in st.session_state and START in st.session_state:
         return
     q = st.query_params
-    view = floats(q.get("view", ""))
+    selected, view = numbers(q.get("sel", "")), floats(q.get("view", ""))
+    zoomed = len(view) == 3 and 0.5 <= view[2] <= 200
+    for what, key, known, shown in (("Selection", "sel", selected, "none"), ("Zoom", "view", zoomed, "the whole map")):
+        if q.get(key) and not known:
+            st.warning(say.quoted(f"{what}: the link asks for {q[key][:40]!r}, which is none; shown instead: {shown}."))
     st.session_state[START] = {
-        "selected": numbers(q.get("sel", "")),
-        "view": view if len(view) == 3 and 0.5 <= view[2] <= 200 else None,
+        "selected": selected,
+        "view": view if zoomed else None,
         "drawn": {k: {"true": True, "false": False}.get(q.get(k, ""), usual) for k, usual in DRAWN.items()},
     }
 

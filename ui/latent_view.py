@@ -88,7 +88,8 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         arrays |= more
     shape = list(a.p["x"].event)
     header = {
-        "kind": f"{'umap' if view.waiting else view.kind} {a.pair.key} {view.layer}",  # another one is seen whole again
+        "kind": _kind(a, view),
+        "waiting": view.waiting,
         "total": total,
         "noun": f"test images of {words.DATA[a.pair.config().data.name]}",
         "classes": list(names),
@@ -101,6 +102,12 @@ def payload(found: list[Side], view: View, maps: list[Any], fit: Any) -> bytes:
         "start": latent_url.start(),
     }
     return latent_map.pack(header, arrays)
+
+
+def _kind(a: Side, view: View) -> str:
+    """What map it is: another one is seen whole again, while the zoom stays for all that is drawn on this one."""
+    codes = "" if view.kind == "native" else view.codes
+    return f"{view.kind} {'for another' * view.waiting} {a.pair.key} {view.layer} {codes}"
 
 
 def _pane(side: Side, view: View, m: Any, fit: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -13,17 +13,20 @@ from .latent import Side, View
 SECONDS = 1.0  # between looks
 
 
-def ready(found: list[Side], view: View) -> View:
-    """The view; with PCA in place of a UMAP that is still to be computed, which is started and shown under way."""
+Waiting = list[tuple[str, Entry]]  # whose UMAP is computed, and where it comes
+
+
+def ready(found: list[Side], view: View) -> tuple[View, Waiting]:
+    """The view, with PCA in place of a UMAP that is still to be computed and is started; and what is under way."""
     if view.kind == "joint" and len(found) > 1:
         return _joint(found, view)
     if view.kind == "joint":
         view = replace(view, kind="umap")  # A is shown alone
     if view.kind != "umap":
-        return view
+        return view, []
     from symeq_core import maps
 
-    waiting = []
+    waiting: Waiting = []
     for side in found:
         spec, folder = maps.Spec(side.layer, view.codes, side.n), Path(side.pair.folder)
         if maps.found(folder, spec) is not None:
@@ -33,30 +36,27 @@ def ready(found: list[Side], view: View) -> View:
         if entry.failure() is None:
             options = ["--layer", spec.layer, "--codes", spec.codes, "--n", str(spec.n)]
             entry.launch(["project", str(folder.resolve()), *options])
-    if not waiting:
-        return view
-    _progress(waiting)
-    return replace(view, kind="pca", waiting=True)
+    return (replace(view, kind="pca", waiting=True) if waiting else view), waiting
 
 
-def _joint(found: list[Side], view: View) -> View:
+def _joint(found: list[Side], view: View) -> tuple[View, Waiting]:
     """The same of a joint map, which takes one process for both."""
     from symeq_core import maps
 
     two = latent.two(found, view.codes)
     if maps.joint_found(two) is not None:
-        return view
+        return view, []
     entry = maps.joint_entry(two)
     if entry.failure() is None:
         one, other = two.specs
         options = ["--layer", one.layer, "--joint-layer", other.layer, "--codes", one.codes, "--n", str(one.n)]
         entry.launch(["project", "--joint", *(str(f.resolve()) for f in two.folders), *options])
-    _progress([("A and B", entry)])
-    return replace(view, kind="pca", waiting=True)
+    return replace(view, kind="pca", waiting=True), [("A and B", entry)]
 
 
 @st.fragment(run_every=SECONDS)
-def _progress(waiting: list[tuple[str, Entry]]) -> None:
+def progress(waiting: Waiting) -> None:
+    """How far they are, and the page anew when all are there."""
     if all(entry.is_done() for _, entry in waiting):
         st.rerun()
     for letter, entry in waiting:

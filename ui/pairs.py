@@ -63,7 +63,7 @@ def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair], fi
     head = st.container()
     st.session_state[key] = wanted  # the URL decides; a choice in the box changes the URL first
     options = list(pairs)
-    names = {k: title(p) for k, p in pairs.items()}
+    names = {k: _option(p) for k, p in pairs.items()}
     st.selectbox(
         f"Pair {letter}",
         options,
@@ -135,6 +135,15 @@ def _data(pair: Pair) -> str | None:
         return pair.config().data.name
     except SymeqError:
         return None
+
+
+def _option(pair: Pair) -> str:
+    """The same in a list, beginning with the learner, as what doesn't fit is cut off at the end."""
+    try:
+        c = pair.config()
+    except SymeqError:
+        return title(pair)
+    return f"{words.SHORT[c.learner.name]} · {words.pair(c)}" if pair.shipped else title(pair)
 
 
 def title(pair: Pair) -> str:

@@ -106,11 +106,27 @@ def _pick(pair: Pair, index: int) -> None:
         last = int(classes.max()) + 1
         every = ["all", *(names[:last] or map(str, range(last)))]
         told_unknown("Class", "class", every, "all")
-        shown = st.pills("Class", every, default="all", required=True, key="class", bind="query-params")
+        shown = st.pills(
+            "Class",
+            every,
+            default="all",
+            required=True,
+            key="class",
+            bind="query-params",
+            on_change=_first_of,
+            args=(classes.tolist(), every),
+        )
         wanted = None if shown == "all" else every.index(shown) - 1
     places = range(len(x)) if wanted is None else (classes == wanted).nonzero()[:, 0].tolist()
     places = list(places)[: picker.SHOWN]
     picker.show(sprite([as_bytes(x[places])]), x.shape[-1], places, index % len(x))
+
+
+def _first_of(classes: list[int], every: list[str]) -> None:
+    """Begin with the first image of the class that was chosen, unless the present one is of it."""
+    wanted = every.index(st.session_state["class"]) - 1
+    if wanted >= 0 and classes[int(st.session_state["image"]) % len(classes)] != wanted and wanted in classes:
+        st.session_state["image"] = classes.index(wanted)
 
 
 def _draw(both: Sequence[Pair], code: str) -> str:
@@ -132,10 +148,22 @@ def _seen(both: Sequence[Pair], code: str) -> list[tuple[bytes, int, str]]:
     configs = dict.fromkeys(pair.config().data for pair in both)
     found = []
     for data in configs:
-        x = drawn(next(p for p in both if p.config().data == data), code)
+        pair = next(p for p in both if p.config().data == data)
+        x = drawn(pair, code)
         text = f"As the model sees it: {x.shape[-2]} × {x.shape[-1]} pixels"
-        found.append((sprite([as_bytes(x)]), x.shape[-1], text + (", black or white" if data.binarize else "")))
+        text += ", black or white" if data.binarize else ""
+        found.append((sprite([as_bytes(x)]), x.shape[-1], text + _read_as(pair, x)))
     return found
+
+
+def _read_as(pair: Pair, x: Any) -> str:
+    """What the classifier takes it for, which chains are counted by."""
+    known = starts.classifier(pair)
+    if known is None:
+        return ""
+    sure, best = known(x)[0].max(0)
+    names = starts.class_names(pair)
+    return f". Read as {names[int(best)] if names else int(best)} ({float(sure):.0%})"
 
 
 def drawn(pair: Pair, code: str) -> Any:

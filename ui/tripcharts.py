@@ -15,6 +15,7 @@ from . import say
 
 HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+MOST = 0.5  # fraction of a row from which on a matrix has its strongest colour
 LETTERS = 1.7  # times the last step: room for the pairs' letters behind the curves
 Style = dict[str, str]  # colour by pair's letter
 
@@ -96,11 +97,11 @@ def matrix(s: Any, k: int, colour: str, names: tuple[str, ...], key: str) -> Non
         reason = (s.get("transitions") or {}).get("reason")
         st.caption(f"Not known: {say.plain(reason)}." if reason else f"Not measured at k = {k:,}.")
         return
-    st.vega_lite_chart(_matrix(rows, k, colour), key=key)
+    st.vega_lite_chart(_matrix(rows, k, colour, st.context.theme.type == "dark"), key=key)
 
 
 @_kept
-def _matrix(rows: list[dict], k: int, colour: str) -> alt.LayerChart:
+def _matrix(rows: list[dict], k: int, colour: str, dark: bool) -> alt.LayerChart:
     data = pd.DataFrame(rows).assign(percent=lambda d: (100 * d["fraction"]).round().astype(int))
     order = list(dict.fromkeys(data["from"]))
     base = alt.Chart(data).encode(
@@ -114,8 +115,10 @@ def _matrix(rows: list[dict], k: int, colour: str) -> alt.LayerChart:
             alt.Tooltip("started:Q", title="of"),
         ],
     )
-    fill = alt.Color("fraction:Q", scale=alt.Scale(domain=[0, 1], range=["#8881", colour]), legend=None)
+    scale = alt.Scale(domain=[0, MOST], range=["#8881", colour], clamp=True)  # the same for A and B
+    fill = alt.Color("fraction:Q", scale=scale, legend=None)
     text = base.transform_filter(alt.datum.percent >= 5).mark_text(fontSize=11)
-    strong = alt.condition(alt.datum.fraction > 0.5, alt.value("#fff"), alt.value("#7a8599"))
+    plain = "#dfe5f0" if dark else "#3a4456"
+    strong = alt.condition(alt.datum.fraction > MOST / 2, alt.value("#fff"), alt.value(plain))
     chart = alt.layer(base.mark_rect(cornerRadius=3).encode(color=fill), text.encode(text="percent:Q", color=strong))
     return chart.properties(height=330)

@@ -37,8 +37,8 @@ def found(both: Sequence[Pair], start: str) -> Found:
     return known
 
 
-def sentence(both: Sequence[Pair], known: Found) -> None:
-    """The sum of it, from the numbers; of pairs of different data, that they can't be compared."""
+def sentence(both: Sequence[Pair], known: Found, kind: str) -> None:
+    """The sum of it, from the numbers; of pairs of different data, that they can't be compared. kind: of the start."""
     try:
         data = [words.DATA[p.config().data.name] for p in both]
     except SymeqError:
@@ -55,6 +55,8 @@ def sentence(both: Sequence[Pair], known: Found) -> None:
         return
     found = verdict.summary(known.get("A"), known.get("B"))
     first, bracket, rest = found.distance.partition(" (")
+    if first and kind in ("image", "draw"):  # the numbers are of others
+        first = f"Over {next(iter(known.values()))['n']:,} test images: {first[0].lower()}{first[1:]}"
     if first:
         st.markdown(f"**{first}**  \n:small[{bracket.strip()}{rest} {found.classes}]", help=WANTED)
     elif found.classes:
@@ -153,6 +155,9 @@ def _matrices(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None
 
     steps = curves.steps(known)
     if not steps:
+        why = next((s["transitions"].get("reason") for s in known.values()), None)
+        if why:
+            st.caption(f"Which class becomes which is not known: {say.plain(why)}.")
         return
     st.markdown(
         "**Which class becomes which**",
