@@ -121,7 +121,7 @@ def pages(page, address, name, data, times):
     if name == "Latent_space":
         measure(page, mark, "map", [lambda k=k: text(page, k) for k in ("PCA", "UMAP")], times)
         measure(page, mark, "layer", [lambda k=k: text(page, k) for k in ("z1", "z0")], times)
-        colours = ("Neighbours shared by A and B", "Reconstruction error", "Label")
+        colours = ("Neighbours shared", "Reconstruction error", "Label")
         measure(page, mark, "colour", [lambda k=k: option(page, "Colour", k) for k in colours], times)
     if name == "Round_trip":
         measure(page, mark, "new image", [lambda k=k: image(page, k) for k in range(1, 3 * times)], 1, new=True)
@@ -129,6 +129,8 @@ def pages(page, address, name, data, times):
         measure(page, mark, "new seed", seeds, 1, new=True)
         starts = [lambda k=k: text(page, k) for k in ("Every class", "Noise", "One image")]
         measure(page, mark, "start", starts, times)
+        settle(page)
+        page.locator(".film input[type=range]").fill("500")  # from either end there is no step one way
         steps = [lambda k=k: page.locator(f".film .{k}").click for k in ("back", "forth")]
         measure(page, (".film", "k"), "step", steps, times)
 

@@ -62,22 +62,26 @@ class View {
   async update(data, report, ask) { // what is shown stays until all pictures of what comes are there
     this.report = report;
     this.coming = data;
+    const turn = (this.turns = (this.turns ?? 0) + 1);
     const have = `${data.id} ${data.pairs.map((p) => p.reached).join(" ")}`;
     if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
     const sources = data.pairs.flatMap((p) => [p.mean, p.sample]);
     await Promise.all(sources.map((source) => this.picture(source)));
-    if (this.coming !== data) return; // something newer is on its way
+    if (turn < (this.turn ?? 0)) return; // something newer is shown by now
+    this.turn = turn;
     this.change(data);
-    for (const known of this.decoded.keys()) if (!sources.includes(known)) this.decoded.delete(known);
+    const needed = [data, this.coming].flatMap((d) => d.pairs.flatMap((p) => [p.mean, p.sample]));
+    for (const known of this.decoded.keys()) if (!needed.includes(known)) this.decoded.delete(known);
   }
 
   picture(source) {
     if (!this.decoded.has(source)) {
       const image = new Image();
+      image.there = new Promise((done) => { image.onload = done; });
       image.src = "data:image/png;base64," + source;
       this.decoded.set(source, image);
     }
-    return this.decoded.get(source).decode();
+    return this.decoded.get(source).there;
   }
 
   change(data) {

@@ -63,7 +63,7 @@ def _one(root: Path, pairs: dict[str, Pair], letter: str, before: list[Pair], fi
     head = st.container()
     st.session_state[key] = wanted  # the URL decides; a choice in the box changes the URL first
     options = list(pairs)
-    names = {k: _option(p) for k, p in pairs.items()}
+    names = {k: title(p) for k, p in pairs.items()}
     st.selectbox(
         f"Pair {letter}",
         options,
@@ -137,23 +137,14 @@ def _data(pair: Pair) -> str | None:
         return None
 
 
-def _option(pair: Pair) -> str:
-    """The same in a list, beginning with the learner, as what doesn't fit is cut off at the end."""
-    try:
-        c = pair.config()
-    except SymeqError:
-        return title(pair)
-    return f"{words.SHORT[c.learner.name]} · {words.pair(c)}" if pair.shipped else title(pair)
-
-
 def title(pair: Pair) -> str:
-    """The pair in a few words."""
+    """The pair in a few words, the learner first: what doesn't fit is cut off at the end."""
     try:
         c = pair.config()
     except SymeqError:
         return f"{pair.folder.name} (damaged)"
     if pair.shipped:
-        return f"{words.pair(c)} · {words.SHORT[c.learner.name]}"
+        return f"{words.SHORT[c.learner.name]} · {words.pair(c)}"
     return f"{c.name} ({pair.folder.name})"
 
 
