@@ -1,6 +1,7 @@
 """The latent space page under AppTest: what is drawn, what the URL says, and what it says when something is amiss."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,22 @@ def test_layers_and_panels():
     assert "of 16</strong>" in texts(at) or "of 16** bits" in texts(at)
     assert len(at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")) == 4
     assert "share none" in texts(opened(panel="What moved most"))
+
+
+def test_bits_that_stay_flipped_change_what_further_flips_start_from():
+    def tiles(**query):
+        at = opened(panel="Flip a unit", **query)
+        return [h.value for h in at.get("html") if 'class="tiles"' in h.value]
+
+    plain, walked, ordered = tiles(), tiles(flipped="3"), tiles(flips="Unit by unit")
+    assert len(plain) == len(walked) == 2
+    for before, after, in_turn in zip(plain, walked, ordered, strict=True):
+        bits = [dict(re.findall(r"z0\[(\d+)\] ([01]) → ", text)) for text in (before, after)]
+        assert {j for j in bits[0] if bits[0][j] != bits[1][j]} == {"3"}
+        assert re.search(r"decoded", after)
+        assert before.split("decoded")[0] != after.split("decoded")[0], "another image to start from"
+        numbers = [int(j) for j in re.findall(r"z0\[(\d+)\]", in_turn)]
+        assert numbers == sorted(numbers)
 
 
 def test_a_selection_in_the_url_is_shown():

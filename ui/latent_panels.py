@@ -24,6 +24,10 @@ PANELS = {
     "flips": "Flip a unit",
     "units": "What each unit knows",
 }
+ORDERS = {"effect": "Largest effect first", "unit": "Unit by unit"}
+FLIPPED = (
+    "Units of the code that are switched before each of the others is tried: go from code to code, in A and in B alike."
+)
 BY = {"neighbours": "Fewest neighbours shared", "map": "Furthest apart on the maps"}
 FIT = 'style="width:100%;height:auto;max-width:46px"'
 STYLE = """<style>
@@ -160,22 +164,42 @@ def what_moved(found: list[Side], view: View, maps: list[Any], chosen: list[int]
 
 
 def flip(found: list[Side], view: View, maps: list[Any], chosen: list[int]) -> None:
-    """One image's code with one unit switched at a time, largest effect first."""
+    """One image's code with one unit switched at a time, after those that are to stay switched."""
     i = chosen[0] if chosen else 0
     x, numbers, *_ = latent.images(found[0].pair, view.n)
     more = "" if chosen else " Select another on the maps."
     st.caption(f"The code that the encoder drew for test image {numbers[i]}, with one unit changed at a time.{more}")
+    by, flipped = _how(found) if all(s.discrete for s in found) else ("effect", ())
     for column, side in zip(st.columns(len(found), gap="large"), found, strict=True):
         with column:
             st.html(f'<b style="color:{side.colour}">{side.letter}</b> {escape(pairs.title(side.pair))}')
-            (_flip_bits if side.discrete else _traverse)(side, i, x[i])
+            if side.discrete:
+                _flip_bits(side, i, x[i], by, flipped)
+            else:
+                _traverse(side, i, x[i])
 
 
-def _flip_bits(side: Side, i: int, x: Any) -> None:
-    found = _flips(side, (*side.key, i))
-    code, order = side.codes.sample[i], np.argsort(-found.effect, kind="stable")
+def _how(found: list[Side]) -> tuple[str, tuple[int, ...]]:
+    """In which order flips are shown, and the bits that are flipped before."""
+    told_unknown("Order of flips", "flips", ORDERS.values(), ORDERS["effect"])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = segments("Order", ORDERS, "flips")
+        if any(s.latent.family != "bernoulli" for s in found):
+            return by, ()
+        units = [str(j) for j in range(max(s.latent.units for s in found))]
+        flipped = st.multiselect(
+            "Flipped already", units, key="flipped", bind="query-params", placeholder="none", help=FLIPPED, width=420
+        )
+    return by, tuple(sorted(map(int, flipped)))
+
+
+def _flip_bits(side: Side, i: int, x: Any, by: str, flipped: tuple[int, ...]) -> None:
+    own = tuple(j for j in flipped if j < side.latent.units)
+    found, code = _flips(side, (*side.key, i, own)), _flipped(side, i, own)
+    largest = np.argsort(-found.effect, kind="stable")
+    order = np.sort(largest[:TILES]) if by == "unit" else largest[:TILES]
     tiles = [f"<div>{picture(x, 60)}<br>image</div><div>{picture(found.base, 60)}<br>decoded</div>"]
-    for j in order[:TILES]:
+    for j in order:
         change = f"{int(code[j])} → {1 - int(code[j])}" if side.latent.family == "bernoulli" else "next class"
         tiles.append(
             f"<div>{picture(found.images[j], 60)}<br>{side.layer}[{j}] {change}<br>"
@@ -185,7 +209,7 @@ def _flip_bits(side: Side, i: int, x: Any) -> None:
     n = len(found.effect)
     below = "" if found.draws == 1 else f", averaged over {found.draws} draws of the layers below with shared noise"
     shown = f"the {TILES} largest of {n}" if n > TILES else f"all {n}"
-    half = np.cumsum(found.effect[order]) >= found.effect.sum() / 2
+    half = np.cumsum(found.effect[largest]) >= found.effect.sum() / 2
     st.caption(
         f"Effect: sum over pixels of the change of E[x|z]{below}; {shown}. {int(half.argmax()) + 1} of {n} units make "
         "half of the total effect."
@@ -198,8 +222,15 @@ def _flips(_side: Side, key: tuple) -> Any:
 
     from symeq_core.latents import flips
 
-    code = torch.from_numpy(_side.codes.sample[key[-1]]).reshape(_side.p[_side.layer].event)
+    code = torch.from_numpy(_flipped(_side, *key[-2:])).reshape(_side.p[_side.layer].event)
     return flips(_side.p, _side.layer, code)
+
+
+def _flipped(side: Side, i: int, units: tuple[int, ...]) -> np.ndarray:
+    """The code drawn for image i, with these bits flipped."""
+    code = side.codes.sample[i].copy()
+    code[list(units)] = 1 - code[list(units)]
+    return code
 
 
 def _traverse(side: Side, i: int, x: Any) -> None:
