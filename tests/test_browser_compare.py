@@ -196,6 +196,10 @@ def test_a_zoom_of_the_curves_survives_other_controls_and_reruns(app, page):
         page.get_by_text("Test set", exact=True).click()
         page.get_by_text("Probe set:").wait_for()
         wait(lambda: alike(shot(page), zoomed), "it is as it was", 60)
+    page.wait_for_url("**zoom=L_p*")
+    page.goto(page.url)
+    page.get_by_text("Probe set:").wait_for()
+    wait(lambda: alike(shot(page), zoomed), "the link brings it", 60)
 
 
 def shot(page):

@@ -226,7 +226,17 @@ def test_nonsense_in_the_url_does_no_harm(query):
     packed(opened(PAGE, a=A, b=B, **query))
 
 
+def test_a_link_brings_the_zoom_of_curves():
+    at = opened(PAGE, a=A, b=B, zoom="L_q,1000,2000,-30,-20.5")
+    starts = [p["value"] for c in charts(at) for p in c["params"] if p["name"] == "zoom" and "value" in p]
+    assert starts == [{"x": [1000, 2000], "y": [-30, -20.5]}]
+    assert at.query_params["zoom"] == "L_q,1000,2000,-30,-20.5"
+
+
 def test_curves_that_a_link_asks_for_in_vain_are_told():
     told = [w.value for w in opened(PAGE, a=A, b=B, curves="q", axis="w").warning]
+    assert [w.value for w in opened(PAGE, a=A, b=B, zoom="L_q,1").warning] == [
+        "Zoom: the link asks for 'L_q,1', which is none; shown instead: all."
+    ]
     assert ["Curves: the link asks for 'q'" in t for t in told] == [True, False]
     assert ["Axis: the link asks for 'w'" in t for t in told] == [False, True]

@@ -56,7 +56,9 @@ def test_it_holds_every_group_with_all_that_a_figure_needs():
         for name, f in figures.items():
             assert {"value", "stderr", "n", "unit", "meaning", "seed", "better"} <= f.keys(), name
             assert f["meaning"].strip()
-            assert (f["value"] is None) == bool(f.get("reason"))
+            assert (f["value"] is None) == (f["stderr"] is None) == bool(f.get("reason"))
+    retention = [f for name, f in r["figures"]["consistency"].items() if name.startswith("label retention")]
+    assert all("symeq-digits" in f["extractor"] for f in (*r["figures"]["quality"].values(), *retention))
     json.dumps(r, allow_nan=False)
 
 

@@ -12,6 +12,7 @@ from symeq_core.gallery import Pair
 from . import say, words
 from .choice import segments, told_unknown
 from .compare import Column, events
+from .latent_url import floats
 
 if TYPE_CHECKING:
     from .charts import Zoom
@@ -56,6 +57,7 @@ def curves(chosen: Sequence[Column]) -> None:
                 part = table[table["series"] == name].drop(columns="series")
                 start = zooms.start.get(name)
                 zooms.tell(name, charts.compared(part, f"{shown} {name}", x, "nats per image", styles, start))
+    _say(zooms)
     st.caption(
         "The vertical axes open on the range after the first twentieth of training. Scroll on a curve to zoom, drag to "
         "move, double click to come back."
@@ -80,13 +82,41 @@ class Zooms:
 
 def _zooms(shown: str) -> Zooms:
     """Those of the charts that are shown; the zooms of the last KEPT others are remembered."""
+    linked = {} if "zooms" in st.session_state else _linked()
     kept: dict[str, Zooms] = st.session_state.setdefault("zooms", {})
     if next(reversed(kept), None) != shown:
-        before = kept.pop(shown).now if shown in kept else {}
+        before = kept.pop(shown).now if shown in kept else linked
         kept[shown] = Zooms(dict(before), dict(before))
         for old in list(kept)[: -KEPT - 1]:
             del kept[old]
     return kept[shown]
+
+
+def _say(zooms: Zooms) -> None:
+    """Put them into the URL: name,x,x,y,y of each chart that is zoomed."""
+    parts = [
+        ",".join([name, *(f"{end:.6g}" for end in (*zoom["x"], *zoom["y"]))])
+        for name, zoom in zooms.now.items()
+        if zoom
+    ]
+    if parts:
+        st.query_params["zoom"] = ";".join(parts)
+    else:
+        st.query_params.pop("zoom", None)
+
+
+def _linked() -> "dict[str, Zoom | None]":
+    """What `_say` wrote into the URL; what it can't have written is told."""
+    found: dict[str, Zoom | None] = {}
+    written = st.query_params.get("zoom", "")
+    for part in written[:2000].split(";"):
+        name, _, rest = part.partition(",")
+        ends = floats(rest)
+        if len(ends) == 4 and ends[0] != ends[1] and ends[2] != ends[3]:
+            found[name] = {"x": ends[:2], "y": ends[2:]}
+    if written and not found:
+        st.warning(say.quoted(f"Zoom: the link asks for {written[:40]!r}, which is none; shown instead: all."))
+    return found
 
 
 def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:
