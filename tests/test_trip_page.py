@@ -118,9 +118,10 @@ def test_from_noise_the_matrices_say_why_they_are_not_there():
 
 
 def test_a_link_brings_image_seed_step_and_display():
-    at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", frames="sample")
+    at = opened(PAGE, **PAIRS, start="One image", image="17", seed="5", k="30", frames="sample", speed="2", more="true")
     film = given(at, "film")
-    assert (film["k"], film["show"]) == (30, "sample")
+    assert (film["k"], film["show"], film["speed"]) == (30, "sample", "2")
+    assert [e.proto.expanded for e in at.expander] == [True]
     assert given(at, "picker")["chosen"] == 17
     other = given(opened(PAGE, **PAIRS, start="One image", image="17", seed="6"), "film")
     assert other["id"] != film["id"]
@@ -133,6 +134,8 @@ def test_a_link_brings_image_seed_step_and_display():
         {"k": "x"},
         {"k": "-3"},
         {"frames": "x"},
+        {"speed": "3"},
+        {"more": "perhaps"},
         {"start": "x"},
         {"image": "-1"},
         {"seed": "a"},

@@ -11,7 +11,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair, Stamp
 
 from . import cards, evaluate, pairs, portraits, say, words
-from .choice import segments, told_unknown
+from .choice import SWITCH, segments, told_unknown
 from .setup import keep
 
 HERE = Path(__file__).parent
@@ -149,7 +149,12 @@ def figures(chosen: Sequence[Column]) -> None:
             f"n = {n} images{' (last probe of training)' if None in stored else ''}; ± one standard error. Better: by "
             "more than twice that of the difference. Point at a figure to see what it means."
         )
-    with st.container() if None in stored else st.expander("All figures"):
+    told_unknown("All figures", "figures", SWITCH, "closed")
+    with (
+        st.container()
+        if None in stored
+        else st.expander("All figures", key="figures", bind="query-params", on_change="rerun")
+    ):
         evaluate.comparison(every, stored)
 
 

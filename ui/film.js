@@ -52,6 +52,7 @@ class View {
     $(".forth").onclick = () => this.step(1);
     this.ui.range.oninput = () => { this.pause(); this.own = false; this.go(this.ui.range.value / 1000); };
     this.ui.range.onchange = () => this.tell();
+    this.ui.speed.onchange = () => this.tell();
     root.onkeydown = (e) => this.key(e);
     for (const b of root.querySelectorAll(".toggle button")) {
       b.onclick = () => { this.show = b.dataset.show; this.draw(); this.tell(); };
@@ -92,6 +93,7 @@ class View {
     this.build();
     if (this.id !== data.id) {
       const first = this.id === undefined;
+      if (first) this.ui.speed.value = data.speed;
       this.id = data.id;
       if (first && data.k !== null) { this.own = false; this.position = this.at(data.k); }
       else if (data.anew) this.own = true;
@@ -175,7 +177,7 @@ class View {
 
   pause() { this.playing = false; this.label(); }
 
-  tell() { this.report({ k: this.data.ks[this.frame()], show: this.show, own: this.own, id: this.id }); }
+  tell() { this.report({ k: this.data.ks[this.frame()], show: this.show, speed: this.ui.speed.value, own: this.own, id: this.id }); }
 
   key(e) {
     if (e.target.tagName === "SELECT") return;

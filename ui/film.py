@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 AT_ONCE = 10  # steps that are there with the first picture
 SECONDS = 0.1  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
+SPEEDS = ("1", "0.25", "0.5", "2", "4")
 STEADY = """<style>
 .st-key-film-box, .st-key-film-box [data-stale] {opacity: 1 !important; transition: none !important}
 </style>"""  # while the next frames are computed, those that are there don't fade
@@ -82,7 +83,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
-    k, shown = st.query_params.get("k", ""), st.query_params.get("frames")
+    k, shown, speed = (st.query_params.get(name, "") for name in ("k", "frames", "speed"))
     st.html(STEADY)
     with st.container(key="film-box"):
         found = _component(
@@ -92,6 +93,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
                 "ks": list(ks),
                 "k": int(k) if k.isdecimal() and int(k[:20]) <= ks[-1] else None,
                 "anew": anew,
+                "speed": speed if speed in SPEEDS else SPEEDS[0],
                 "show": shown if shown in SHOWN else SHOWN[0],
                 "pairs": [name | part for name, part in zip(names, sent, strict=True)],
             },
@@ -100,6 +102,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
         )
     if found.view and found.view["id"] == identity:
         st.query_params["k"] = str(found.view["k"])
-        if (show := found.view["show"]) != st.query_params.get("frames", SHOWN[0]):
-            st.query_params["frames"] = show
-    keep("Round trip", ("k", "frames", "ink"))
+        for name, now, usual in (("frames", found.view["show"], SHOWN[0]), ("speed", found.view["speed"], SPEEDS[0])):
+            if now != st.query_params.get(name, usual):
+                st.query_params[name] = now
+    keep("Round trip", ("k", "frames", "speed", "ink"))

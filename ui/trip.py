@@ -53,6 +53,7 @@ def choose(both: Sequence[Pair]) -> Start:
         told_number("Image", "image", 0, (_count(both[0]) if asked else MANY) - 1, "0")
         told_number("Round trips k", "k", 0, 1000, "the film from its beginning")
         told_unknown("Shown", "frames", film.SHOWN, film.SHOWN[0])
+        told_unknown("Speed", "speed", film.SPEEDS, film.SPEEDS[0])
     left, middle, right = st.columns([6, 1, 1], vertical_alignment="bottom")
     with left:
         kind = segments("Start from", KINDS, "start", help=HELP)

@@ -10,7 +10,7 @@ from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
 from . import pairs, pictures, say, starts, theme, words
-from .choice import segments, told_unknown
+from .choice import SWITCH, segments, told_unknown
 
 CHAINS_DIFFER = 100  # round trips after which matrices are looked at first: after one, all are near the diagonal
 STARTS = {"prior": "prior", "noise": "noise"}  # all else starts from test images
@@ -89,7 +89,8 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
                 _curve(what, known, style)
-    with st.expander("Two more curves"):
+    told_unknown("Two more curves", "more", SWITCH, "closed")
+    with st.expander("Two more curves", key="more", bind="query-params", on_change="rerun"):
         for column, what in zip(st.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
                 _curve(what, known, style)
