@@ -36,8 +36,8 @@ def app(tmp_path_factory):
     for run in all_runs(app.runs):
         if run.is_running():
             os.kill(pid_of(run), signal.SIGKILL)
-    log = (app.runs / ".supervisor" / "log.txt").read_text()
-    if supervisor.is_alive(app.runs):
+    if supervisor.is_alive(app.runs):  # pages that were only looked at may not have started it yet
+        log = (app.runs / ".supervisor" / "log.txt").read_text()
         os.kill(int(re.findall(r"process (\d+)", log)[-1]), signal.SIGKILL)
 
 
