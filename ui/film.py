@@ -13,7 +13,7 @@ from .setup import keep
 
 HERE = Path(__file__).parent
 AT_ONCE = 10  # steps that are there with the first picture
-SECONDS = 0.1  # of computing, for each pair, between two pictures
+SECONDS = 0.3  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
 SPEEDS = ("1", "0.25", "0.5", "2", "4")
 STEADY = """<style>
