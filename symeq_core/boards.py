@@ -99,13 +99,17 @@ def probe(reconstructions: Image.Image, shape: Shape) -> np.ndarray:
 
 def kept(snapshots: Mapping[int, Path], shape: Shape) -> np.ndarray | None:
     """The probe images that a pair's snapshots (by step) show, at their own size: uint8 [N, C, H, W]; None without."""
-    for folder in snapshots.values():
-        content = _png(folder / "reconstructions.png")
-        if content:
-            scale = tile(shape)[1] // shape[1]
-            images = probe(Image.open(io.BytesIO(content)), shape)[:, ::scale, ::scale]
-            return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return None
+    content = _reconstructions(snapshots)
+    if content is None:
+        return None
+    scale = tile(shape)[1] // shape[1]
+    images = probe(Image.open(io.BytesIO(content)), shape)[:, ::scale, ::scale]
+    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+
+
+def _reconstructions(snapshots: Mapping[int, Path]) -> bytes | None:
+    """The first sound board of reconstructions, which shows the probe images as all of them do."""
+    return next(filter(None, (_png(f / "reconstructions.png") for f in snapshots.values())), None)
 
 
 def strip(images: np.ndarray) -> bytes:
@@ -142,7 +146,7 @@ def film(kind: str, snapshots: Mapping[int, Path], shape: Shape) -> Film | None:
         content = _png(folder / KINDS[kind].file)
         if content:
             found[step] = content
-    faces = next(filter(None, (_png(f / "reconstructions.png") for f in snapshots.values())), None)
+    faces = _reconstructions(snapshots)
     if not found or faces is None:
         return None
     last = Image.open(io.BytesIO(next(reversed(found.values()))))

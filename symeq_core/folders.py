@@ -86,9 +86,9 @@ def fingerprint(images: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def state(path: str) -> str:
-    """The fingerprint of the images in a folder now, or a moment ago; empty where there are none."""
-    return _state(path, int(time.monotonic() / AGAIN_SECONDS))
+def state(path: str | None) -> str:
+    """The fingerprint of the images in a folder now, or a moment ago; empty where there are none, or no folder."""
+    return _state(path, int(time.monotonic() / AGAIN_SECONDS)) if path else ""
 
 
 @lru_cache(maxsize=16)

@@ -61,8 +61,7 @@ class Pair:
             state = path.stat()
         except OSError as e:
             raise SymeqError(f"{path} can't be read ({e.strerror or e}): choose another pair.") from e
-        own = self.config().data.path
-        return str(path), state.st_mtime_ns, state.st_size, folders.state(own) if own else ""
+        return str(path), state.st_mtime_ns, state.st_size, folders.state(self.config().data.path)
 
     def thumbnail(self) -> Path | None:
         """A picture of its samples, where there is one."""

@@ -68,7 +68,7 @@ def key(folder: Path, options: Options | None = None) -> dict[str, Any]:
     data = read_config(folder).data
     return {
         "content": content(folder),
-        "images": folders.state(data.path) if data.path else "",
+        "images": folders.state(data.path),
         "options": asdict(options or Options()),
         "extractor": extractor_name(data),
         "version": VERSION,
@@ -84,8 +84,12 @@ def beside(pair: Pair, options: Options | None = None) -> dict[str, Any] | None:
     """What its metrics.json tells, if that is of the weights it holds now and of these options; SymeqError where it is
     damaged. Images and extractor count where they are on this machine.
     """
-    told, wanted = pair.metrics(), key(pair.folder, options)
-    return told if told and all(told.get(k) == v for k, v in wanted.items() if v) else None
+    told = pair.metrics()
+    return told if told and _is_of(told, key(pair.folder, options)) else None
+
+
+def _is_of(told: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(told.get(k) == v for k, v in wanted.items() if v)
 
 
 def found(pair: Pair) -> dict[str, Any] | None:
@@ -93,19 +97,19 @@ def found(pair: Pair) -> dict[str, Any] | None:
     metrics.json at others; None where there is none. SymeqError where the pair is damaged, or its metrics.json is and
     the store has no other.
     """
-    entry, wrong, other = stored(pair.folder), None, None
+    wanted, told, wrong = key(pair.folder), None, None
     try:
-        if told := beside(pair):
-            return told
         told = pair.metrics()
-        other = told if told and told["content"] == content(pair.folder) else None
     except SymeqError as e:
         wrong = e
+    if told and _is_of(told, wanted):
+        return told
+    entry = Entry("evaluation", wanted)
     if entry.is_done():
         return read(entry, pair.folder)
     if wrong:
         raise wrong
-    return other
+    return told if told and told["content"] == wanted["content"] else None
 
 
 def read(entry: Entry, folder: Path) -> dict[str, Any]:

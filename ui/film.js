@@ -46,6 +46,7 @@ class View {
     this.own = true; // whether to play anew when other chains come: nobody chose a step by hand
     this.sides = [];
     this.decoded = new Map(); // pictures by their source
+    this.turns = this.turn = 0; // updates that came, and the one that is shown
     this.version = 0; // of what is drawn from
     this.ui.play.onclick = () => this.toggle();
     $(".back").onclick = () => this.step(-1);
@@ -63,17 +64,18 @@ class View {
   async update(data, report, ask) { // what is shown stays until all pictures of what comes are there
     this.report = report;
     this.coming = data;
-    const turn = (this.turns = (this.turns ?? 0) + 1);
+    const turn = ++this.turns;
     const have = `${data.id} ${data.pairs.map((p) => p.reached).join(" ")}`;
     if (data.pairs.some((p) => p.frames < data.ks.length) && this.asked !== have) ask((this.asked = have));
-    const sources = data.pairs.flatMap((p) => [p.mean, p.sample]);
-    await Promise.all(sources.map((source) => this.picture(source)));
-    if (turn < (this.turn ?? 0)) return; // something newer is shown by now
+    await Promise.all(this.sources(data).map((source) => this.picture(source)));
+    if (turn < this.turn) return; // something newer is shown by now
     this.turn = turn;
     this.change(data);
-    const needed = [data, this.coming].flatMap((d) => d.pairs.flatMap((p) => [p.mean, p.sample]));
+    const needed = [...this.sources(data), ...this.sources(this.coming)];
     for (const known of this.decoded.keys()) if (!needed.includes(known)) this.decoded.delete(known);
   }
+
+  sources(data) { return data.pairs.flatMap((p) => [p.mean, p.sample]); }
 
   picture(source) {
     if (!this.decoded.has(source)) {
