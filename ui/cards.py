@@ -29,7 +29,7 @@ def _card(row: Row, columns: Columns, comparable: bool) -> str:
     ]
     better = next((str(c.get("better")) for c in row.cells if c), "")
     name, told = escape(label(row.name)), escape(label(meaning(row)))
-    name += {"lower": " ↓", "higher": " ↑"}.get(better, "")
+    name += {"lower": "\u00a0↓", "higher": "\u00a0↑"}.get(better, "")
     return (
         f'<div class=fig title="{told}"><small>{name}<br>{escape(row.unit)}</small>'
         f"{''.join(lines)}<small>{_verdict(row, comparable)}</small></div>"
