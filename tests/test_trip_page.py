@@ -43,7 +43,7 @@ def test_every_start_has_a_film_of_both(start):
     assert film["k"] is None
     for p in film["pairs"]:
         assert (p["n"], p["h"], p["w"]) == (10, 8, 8)
-        assert film["ks"][p["frames"] - 1] == 10, "the first frames are there at once"
+        assert film["ks"][p["frames"] - 1] == 4, "the first frames are there at once"
         assert len(p["seen"]) == p["frames"]
         assert (p["origin"] is None) == (start == "Noise")
     a, b = film["pairs"]
@@ -198,6 +198,11 @@ def test_a_drawing_that_is_none_is_one_sentence():
     assert given(at, "pad")["code"] == ""
 
 
+def charts(at):
+    """The specifications of all charts on the page."""
+    return [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
+
+
 def stored(pairs, start="test", chains=None):
     """Statistics as if they had been computed: of a tiny pair, one of them with all its chains kept."""
     from symeq_core.gallery import Pair
@@ -220,8 +225,8 @@ def test_numbers_that_are_known_are_a_sentence_curves_and_matrices(monkeypatch):
     at = opened(PAGE, **PAIRS)
     shown = texts(at)
     assert "A's chains keep the class they started from longer: A 100 ± 0%, B 25 ± 0% at k = 10" in shown
-    charts = [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
-    assert len(charts) == 6 + 2 + 2
+    assert len(charts(at)) == 6 + 2
+    assert len(charts(opened(PAGE, **PAIRS, more="true"))) == 6 + 2 + 2, "two more are drawn when they are unfolded"
     assert given(at, "film")["pairs"][0]["frechet"]["ks"] == [1, 2, 11]  # the film shows at k + 1 what is measured at k
     assert not [b for b in at.button if b.key == "measure"]
 

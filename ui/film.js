@@ -1,6 +1,7 @@
 // Plays and scrubs the chains of A and B, locked together, from one sprite sheet each: row = step, column = chain.
 const views = new WeakMap();
 const SECONDS = 6; // from k = 0 to the end, at speed 1
+const PACE = 38; // milliseconds between two pictures, at least: more of them would take the processor from all else
 const COLUMNS = [
   [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000],
   [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 300, 500, 1000],
@@ -35,12 +36,16 @@ const SIDE = `
   <div class="gauge"><div class="far"></div><div class="real"></div></div>
   <canvas class="now" role="img"></canvas><canvas class="strip" role="img"></canvas>`;
 
+// while it plays, most animation frames change nothing but the slider: writing what is there would lay out the page anew
+const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+const mark = (element, name, value) => { if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value); };
+
 class View {
   constructor(root) {
     this.root = root;
     root.innerHTML = TEMPLATE;
     const $ = (q) => root.querySelector(q);
-    this.ui = { play: $(".play"), k: $(".k"), range: $("input"), ticks: $(".ticks"), speed: $("select"), wait: $(".wait"), said: $(".said") };
+    this.ui = { play: $(".play"), k: $(".k"), range: $("input"), ticks: $(".ticks"), speed: $("select"), wait: $(".wait"), said: $(".said"), shows: root.querySelectorAll(".toggle button") };
     this.position = 0; // 0 ... 1 along the logarithmic axis
     this.playing = false;
     this.own = true; // whether to play anew when other chains come: nobody chose a step by hand
@@ -48,6 +53,7 @@ class View {
     this.decoded = new Map(); // pictures by their source
     this.turns = this.turn = 0; // updates that came, and the one that is shown
     this.version = 0; // of what is drawn from
+    this.width = root.clientWidth;
     this.ui.play.onclick = () => this.toggle();
     $(".back").onclick = () => this.step(-1);
     $(".forth").onclick = () => this.step(1);
@@ -55,10 +61,10 @@ class View {
     this.ui.range.onchange = () => this.tell();
     this.ui.speed.onchange = () => this.tell();
     root.onkeydown = (e) => this.key(e);
-    for (const b of root.querySelectorAll(".toggle button")) {
+    for (const b of this.ui.shows) {
       b.onclick = () => { this.show = b.dataset.show; this.draw(); this.tell(); };
     }
-    new ResizeObserver(() => { if (this.data) this.ticks(); this.draw(); }).observe(root);
+    new ResizeObserver(() => { this.width = root.clientWidth; if (this.data) this.ticks(); this.draw(); }).observe(root);
   }
 
   async update(data, report, ask) { // what is shown stays until all pictures of what comes are there
@@ -165,13 +171,14 @@ class View {
     let before = performance.now();
     const tick = (now) => {
       if (!this.playing || !this.root.isConnected) return;
+      requestAnimationFrame(tick);
+      if (now - before < PACE) return;
       const limit = this.at(this.data.ks[this.loaded()]);
       const next = this.position + ((now - before) / 1000 / SECONDS) * this.ui.speed.value;
       before = now;
       this.position = Math.min(next, limit);
       this.draw();
-      if (this.position >= 1) { this.pause(); this.own = true; this.tell(); return; }
-      requestAnimationFrame(tick);
+      if (this.position >= 1) { this.pause(); this.own = true; this.tell(); }
     };
     requestAnimationFrame(tick);
     this.draw();
@@ -211,25 +218,25 @@ class View {
     if (!this.data) return;
     const wanted = this.frame(), f = Math.min(wanted, this.loaded()), k = this.data.ks[f];
     this.label();
-    this.ui.k.textContent = `k = ${k.toLocaleString("en")}${this.playing || f === wanted ? "" : " …"}`; // on its way
-    this.ui.said.textContent = SAID[this.show];
+    write(this.ui.k, `k = ${k.toLocaleString("en")}${this.playing || f === wanted ? "" : " …"}`); // on its way
+    write(this.ui.said, SAID[this.show]);
     this.ui.range.value = Math.round(1000 * this.position);
-    this.root.dataset.k = k;
-    this.root.dataset.frames = this.loaded() + 1;
-    for (const b of this.root.querySelectorAll(".toggle button")) b.setAttribute("aria-pressed", b.dataset.show === this.show);
+    mark(this.root, "data-k", k);
+    mark(this.root, "data-frames", this.loaded() + 1);
+    for (const b of this.ui.shows) mark(b, "aria-pressed", b.dataset.show === this.show);
     const done = this.loaded() + 1 === this.data.ks.length;
-    this.ui.wait.textContent = done ? "" : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`;
+    write(this.ui.wait, done ? "" : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`);
     for (const side of this.sides.slice(0, this.data.pairs.length)) this.paint(side, f);
   }
 
   paint(side, f) { // only what has changed: while it plays, most animation frames move the slider alone
-    const now = [f, this.show, this.version, this.root.clientWidth].join();
+    const now = [f, this.show, this.version, this.width].join();
     if (side.painted === now) return;
     side.painted = now;
     this.count(side, f);
     this.now(side, f);
     const here = this.nearest(this.layout(side).frames, this.at(this.data.ks[f]));
-    const strip = [here, this.show, this.version, this.root.clientWidth].join();
+    const strip = [here, this.show, this.version, this.width].join();
     if (side.strip !== strip) this.strip(side, here);
     side.strip = strip;
   }

@@ -9,10 +9,10 @@ from typing import Any
 import streamlit as st
 
 from . import say
-from .setup import keep
+from .setup import keep, look_up
 
 HERE = Path(__file__).parent
-AT_ONCE = 10  # steps that are there with the first picture
+AT_ONCE = 4  # steps that are there with the first picture
 SECONDS = 0.3  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
 SPEEDS = ("1", "0.25", "0.5", "2", "4")
@@ -38,9 +38,9 @@ class Reel:
     def payload(self, further: bool = False) -> dict[str, Any]:
         """What the component draws: as far as computed, at least AT_ONCE steps, or somewhat further."""
         with self.lock:
-            self.film.advance(AT_ONCE, between=_look_up)
+            self.film.advance(AT_ONCE, between=look_up)
             if further:
-                self.film.advance(seconds=SECONDS, between=_look_up)
+                self.film.advance(seconds=SECONDS, between=look_up)
             if self._sent.get("frames") != len(self.film.samples):
                 self._sent = self._encoded()
             return self._sent | {"reached": self.film.k}
@@ -61,11 +61,6 @@ class Reel:
             "origin": f.origin,
             "classes": self.classes,
         }
-
-
-def _look_up() -> None:
-    """Let Streamlit stop this script where something new has been pressed: each read of the state looks for that."""
-    st.session_state.get("film")
 
 
 @st.fragment

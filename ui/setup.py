@@ -24,7 +24,7 @@ PAGES = (
     ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
 )
 SHOWN, SAID = "page shown", "addresses"  # in the session: the page, and what each page's address said
-PAUSE = 0.15  # seconds, so that the browser draws what comes first before it is busy with charts
+PAUSE = 0.3  # seconds, so that the browser draws what comes first before it is busy with charts
 CSS = """<style>
 [data-testid="stMainBlockContainer"] {padding: 2.2rem 2.5rem 2rem; max-width: 1500px}
 [data-testid="stMetricValue"] {font-size: 1.5rem; font-variant-numeric: tabular-nums}
@@ -75,7 +75,15 @@ def _two() -> list[str | None]:
 
 def pictures_first() -> None:
     """Called between a page's pictures and its charts: the browser draws the pictures before it gets the charts."""
-    time.sleep(PAUSE)
+    end = time.monotonic() + PAUSE
+    while time.monotonic() < end:
+        look_up()
+        time.sleep(0.02)
+
+
+def look_up() -> None:
+    """Let Streamlit stop this script where something new has been pressed: each read of the state looks for that."""
+    st.session_state.get(SHOWN)
 
 
 def warm(root: Path) -> None:

@@ -90,8 +90,9 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
             with column:
                 _curve(what, known, style)
     told_unknown("Two more curves", "more", SWITCH, "closed")
-    with st.expander("Two more curves", key="more", bind="query-params", on_change="rerun"):
-        for column, what in zip(st.columns(2, gap="medium"), curves.MORE, strict=True):
+    more = st.expander("Two more curves", key="more", bind="query-params", on_change="rerun")
+    if more.open:
+        for column, what in zip(more.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
                 _curve(what, known, style)
     _matrices(both, known, style)
