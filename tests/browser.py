@@ -1,5 +1,6 @@
 """The real app in a real browser: a server, a Chromium, and what waits for them. Browser tests import from here."""
 
+import io
 import os
 import shutil
 import signal
@@ -10,7 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,3 +84,20 @@ def press(page, name):
     """A press, as a person's, of a page that has been drawn."""
     settled(page)
     page.get_by_role("button", name=name, exact=True).click()
+
+
+def shot(page):
+    """The first chart in shades of grey, the pointer being elsewhere."""
+    settled(page)
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    chart.locator("canvas, svg").first.wait_for()
+    chart.scroll_into_view_if_needed()
+    page.mouse.move(400, 5)
+    picture = Image.open(io.BytesIO(chart.locator("canvas, svg").first.screenshot())).convert("L")
+    return np.asarray(picture, np.float32)
+
+
+def alike(a, b):
+    """But for a line of pixels up or down, and a few to the side where a label at the edge takes room, at most 1.4;
+    other ranges differ by 6.9."""
+    return a.shape == b.shape and min(abs(np.roll(a, by, 0) - b).mean() for by in (-1, 0, 1)) < 3

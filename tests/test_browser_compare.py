@@ -1,6 +1,5 @@
 """Scrubbing, playing, alternating, subtracting on the Compare page in a real browser: what is drawn, to the pixel."""
 
-import io
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from symeq_core import boards, gallery
 
-from .browser import needs_chromium, settled, wait
+from .browser import alike, needs_chromium, settled, shot, wait
 
 pytestmark = needs_chromium
 
@@ -197,22 +196,18 @@ def test_a_zoom_of_the_curves_survives_other_controls_and_reruns(app, page):
         page.get_by_text("Probe set:").wait_for()
         wait(lambda: alike(shot(page), zoomed), "it is as it was", 60)
     page.wait_for_url("**zoom=L_p*")
+    page.get_by_test_id("stSidebar").get_by_text("Results", exact=True).click()
+    page.wait_for_url("**/Results*")
+    settled(page)
+    page.get_by_test_id("stSidebar").get_by_text("Compare", exact=True).click()
+    page.get_by_text("Probe set:").wait_for()
+    wait(lambda: alike(shot(page), zoomed), "another page and back, and it is as it was left", 60)
     page.goto(page.url)
     page.get_by_text("Probe set:").wait_for()
     wait(lambda: alike(shot(page), zoomed), "the link brings it", 60)
-
-
-def shot(page):
-    """The first chart, the pointer being elsewhere."""
-    settled(page)
-    chart = page.locator("[data-testid=stVegaLiteChart]").first
-    chart.locator("canvas, svg").first.wait_for()
-    chart.scroll_into_view_if_needed()
-    page.mouse.move(400, 5)
-    picture = Image.open(io.BytesIO(chart.locator("canvas, svg").first.screenshot())).convert("L")
-    return np.asarray(picture, np.float32)
-
-
-def alike(a, b):
-    """But for a few pixels' shift where a label at the edge takes room, at most 1.4; other ranges differ by 6.9."""
-    return a.shape == b.shape and abs(a - b).mean() < 3
+    zoom = re.search("zoom=[^&]*", page.url)[0]
+    page.get_by_role("button", name="⇄").click()
+    page.wait_for_url(f"**a={B}*")
+    wait(lambda: not alike(shot(page), first), "other pairs, and it is zoomed still", 60)
+    page.wait_for_timeout(1500)
+    assert zoom in page.url

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .browser import needs_chromium, settled, wait
+from .browser import alike, needs_chromium, settled, shot, wait
 
 pytestmark = needs_chromium
 PAIRS = "a=digits-bits-symmetric&b=digits-bits-elbo"
@@ -113,3 +113,50 @@ def test_scrub_step_and_show_samples_and_the_link_reproduces_it(app, page):
     settled(page)
     page.locator("canvas.strip").first.click(position={"x": 10, "y": 60})
     wait(lambda: k_of(page) == 0, "a press on the film goes there")
+
+
+def test_a_zoom_of_the_curves_survives_other_starts_pairs_and_pages_and_is_in_the_link(app, page):
+    page.goto(app.url(f"/Round_trip?{PAIRS}"))
+    film(page)
+    wait(lambda: int(film(page).get_attribute("data-frames")) > 50, "all frames are there", 240)
+    first = shot(page)
+    box = page.locator("[data-testid=stVegaLiteChart]").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+    page.mouse.wheel(0, -600)
+    page.wait_for_url("**zoom=frechet*")
+    zoomed = shot(page)
+    assert not alike(zoomed, first)
+    zoom = address(page)["zoom"]
+    page.get_by_text("One image", exact=True).click()
+    page.get_by_label("Test images to choose from").wait_for()
+    wait(lambda: alike(shot(page), zoomed), "another start of the same chains")
+    page.get_by_text("Noise", exact=True).click()
+    page.get_by_text("What becomes of noise").wait_for()
+    wait(lambda: "zoom" not in address(page), "other curves are not zoomed")
+    page.get_by_text("Every class", exact=True).click()
+    page.get_by_text("What becomes of test images").wait_for()
+    wait(lambda: alike(shot(page), zoomed) and address(page).get("zoom") == zoom, "those from before are")
+    page.get_by_role("button", name="⇄").click()
+    wait(lambda: address(page)["a"] == "digits-bits-elbo", "A and B have changed places")
+    settled(page)
+    wait(lambda: not alike(shot(page), first), "and it is zoomed still")
+    assert address(page)["zoom"] == zoom
+    page.get_by_role("button", name="⇄").click()
+    wait(lambda: address(page)["a"] == "digits-bits-symmetric", "and back")
+    page.get_by_test_id("stSidebar").get_by_text("Results", exact=True).click()
+    page.wait_for_url("**/Results*")
+    settled(page)
+    page.get_by_test_id("stSidebar").get_by_text("Round trip", exact=True).click()
+    film(page)
+    wait(lambda: alike(shot(page), zoomed), "another page and back, and it is as it was left")
+    assert address(page)["zoom"] == zoom
+    page.goto(page.url)
+    film(page)
+    wait(lambda: alike(shot(page), zoomed), "the link brings it")
+    page.get_by_role("button", name="Show all of every curve").click()
+    wait(lambda: "zoom" not in address(page) and alike(shot(page), first), "a press shows all again")
+    page.locator("[data-testid=stVegaLiteChart]").first.hover(position={"x": 150, "y": 100})
+    page.mouse.wheel(0, -600)
+    page.wait_for_url("**zoom=frechet*")
+    page.locator("[data-testid=stVegaLiteChart]").first.dblclick(position={"x": 150, "y": 100})
+    wait(lambda: "zoom" not in address(page) and alike(shot(page), first), "as does a double click")

@@ -52,6 +52,20 @@ def opened(page, /, **query):
     return at
 
 
+def charts(at):
+    """The specifications of all charts on the page."""
+    return [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
+
+
+def domains(at):
+    """Where the axes of each chart of layers end, where that is fixed: {"x": ..., "y": ...}."""
+    found = []
+    for chart in charts(at):
+        axes = [(a, e[a].get("scale", {}).get("domain")) for e in (c["encoding"] for c in chart["layer"]) for a in "xy"]
+        found.append({a: domain for a, domain in axes if domain})
+    return found
+
+
 def texts(at):
     kinds = ("markdown", "caption", "error", "warning", "info", "success")
     return " ".join(str(e.value) for kind in kinds for e in at.get(kind))

@@ -16,7 +16,7 @@ from symeq_core.worker import Worker
 from ui import pairs
 
 from .test_curves import LABELS, Dark, X
-from .test_pages import opened, texts
+from .test_pages import charts, domains, opened, texts
 from .test_pages import root as root  # a fixture: a folder of runs of its own
 
 PAGE = "pages/5_Round_trip.py"
@@ -142,6 +142,8 @@ def test_a_link_brings_image_seed_step_and_display():
         {"k": "9999"},
         {"mk": "2"},
         {"seed": "5.5"},
+        {"zoom": "frechet,1,2,3"},
+        {"zoom": "nothing,1,2,3,4"},
     ],
 )
 def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
@@ -151,6 +153,16 @@ def test_nonsense_in_the_url_is_told_and_does_no_harm(query):
     told = [w.value for w in at.warning]
     assert len(told) == 1
     assert f"the link asks for '{value}'" in told[0]
+
+
+def test_a_link_brings_the_zoom_of_curves_and_a_press_takes_it_back():
+    at = opened(PAGE, **PAIRS, zoom="retention,1,100,0.5,0.75")
+    zoomed = {"x": [1, 100], "y": [0.5, 0.75]}
+    assert domains(at).count(zoomed) == 1
+    assert at.query_params["zoom"] == "retention,1,100,0.5,0.75"
+    at.button(key="whole Round trip").click().run()
+    assert zoomed not in domains(at)
+    assert "zoom" not in at.query_params
 
 
 @pytest.mark.parametrize("key", ["start", "mk", "frames", "class", "seed"])
@@ -196,11 +208,6 @@ def test_a_drawing_that_is_none_is_one_sentence():
     at = opened(PAGE, **PAIRS, start="Drawing", ink="!!")
     assert [e.value for e in at.error] == ["The drawing in the address is damaged: clear it and draw again."]
     assert given(at, "pad")["code"] == ""
-
-
-def charts(at):
-    """The specifications of all charts on the page."""
-    return [json.loads(c.proto.spec) for c in at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")]
 
 
 def stored(pairs, start="test", chains=None):

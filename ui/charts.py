@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from . import zooms
 from .theme import SERIES
 
 NAMES = {"p": "decoder p", "q": "encoder q"}
@@ -49,26 +50,27 @@ def styles(runs: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-Zoom = dict[str, list[float]]  # ends of the axes x and y
-
-
 def compared(
-    data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, start: Zoom | None = None
-) -> Zoom | None:
+    data: pd.DataFrame, key: str, x: str, y_title: str, style: pd.DataFrame, start: zooms.Zoom | None = None
+) -> zooms.Zoom | None:
     """One series of several runs (columns pair, step, seconds, value and, maybe, stderr), a line each.
 
-    Returns how far it is zoomed. start: how far it is at first, which may not change while it is shown, as it would be
-    drawn anew.
+    start: where its axes end at first. Returns where they were moved to, None where nobody did.
     """
     shown = data.merge(style[["pair", "name"]], on="pair")
     domain = list(style["pair"])
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
     base = alt.Chart(shown).encode(
-        x=alt.X(f"{x}:Q", title=TITLES[x], axis=alt.Axis(tickCount=5, format="~s")),
+        x=alt.X(
+            f"{x}:Q",
+            title=TITLES[x],
+            scale=alt.Scale(domain=start["x"], nice=False) if start else alt.Undefined,
+            axis=alt.Axis(tickCount=5, format="~s"),
+        ),
         color=alt.Color("pair:N", scale=alt.Scale(domain=domain, range=list(style["colour"])), legend=legend),
         strokeDash=alt.StrokeDash("pair:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
     )
-    scale = alt.Scale(domain=_late(shown, x), nice=False)
+    scale = alt.Scale(domain=start["y"] if start else _late(shown, x), nice=False)
     tips = [
         alt.Tooltip("pair:N"),
         alt.Tooltip("name:N", title="learner"),
@@ -86,12 +88,10 @@ def compared(
             y=alt.Y("lo:Q", title=y_title, scale=scale), y2="hi:Q", strokeDash=alt.StrokeDash()
         )
         layers.insert(0, band)
-    zoom = alt.selection_interval(name="zoom", bind="scales", **({"value": start} if start else {}))
+    zoom = alt.selection_interval(name="zoom", bind="scales")
     layers[-1] = layers[-1].add_params(zoom)
     chart = alt.layer(*layers).properties(height=220)
-    event = st.altair_chart(chart, key=key, on_select="rerun", selection_mode="zoom")
-    seen = event["selection"].get("zoom") or {}
-    return {"x": seen[x], "y": seen["value"]} if {x, "value"} <= set(seen) else None
+    return zooms.read(st.altair_chart(chart, key=key, on_select="rerun", selection_mode="zoom"), x, "value")
 
 
 def _late(data: pd.DataFrame, x: str) -> list[float]:

@@ -10,9 +10,8 @@ from symeq_core import boards, compare, portrait
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair, Stamp
 
-from . import cards, evaluate, pairs, portraits, say, words
+from . import address, cards, evaluate, pairs, portraits, say, words
 from .choice import SWITCH, segments, told_unknown
-from .setup import keep
 
 HERE = Path(__file__).parent
 PICTURES = {
@@ -63,6 +62,7 @@ def choose(root: Path) -> list[Column]:
     count = 2 + next((k for k, letter in enumerate("cd") if letter not in st.query_params), 2)
     head = st.container(horizontal=True, vertical_alignment="center")
     chosen = pairs.choose(root, count)
+    address.say("Compare", {letter: st.query_params.get(letter, "") for letter in "cd"})
     head.markdown("### Compare")
     if count > 2:
         letter = pairs.LETTERS[count - 1]
@@ -160,6 +160,8 @@ def figures(chosen: Sequence[Column]) -> None:
 
 # --- pictures along training ---
 
+URL = {"t", "view", "gain", "ref", "size", "all", "pin"}  # what the scrubber tells of its view
+
 
 @st.fragment
 @say.told
@@ -185,8 +187,8 @@ def pictures(chosen: Sequence[Column]) -> None:
         return
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
     result = scrubber(key="scrubber", data=data, on_view_change=lambda: None)
-    _to_url(result.get("view"))
-    keep("Compare", URL | {"c", "d"})
+    view = result.get("view")
+    address.say("Compare", {k: str(v)[:20] for k, v in view.items() if k in URL} if isinstance(view, dict) else {})
 
 
 def _locked(kind: str, chosen: Sequence[Column]) -> str:
@@ -224,18 +226,3 @@ def _film(kind: str, folder: str, steps: tuple[int, ...], stamp: Stamp) -> board
 def _about(chosen: Sequence[Column]) -> list[dict[str, str]]:
     """Letter, name and colour of each column."""
     return [{"letter": c.letter, "name": c.learner, "colour": c.colour} for c in chosen]
-
-
-URL = {"t", "view", "gain", "ref", "size", "all", "pin"}
-
-
-def _to_url(view: Any) -> None:
-    """The scrubber's view, into the URL; what is as usual stays out of it."""
-    if not isinstance(view, dict):
-        return
-    for key in URL & set(view):
-        value = str(view[key])[:20]
-        if value and st.query_params.get(key) != value:
-            st.query_params[key] = value
-        elif not value and key in st.query_params:
-            del st.query_params[key]

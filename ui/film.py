@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from . import say
-from .setup import keep, look_up
+from . import address, say
+from .setup import look_up
 
 HERE = Path(__file__).parent
+PAGE = "Round trip"
 AT_ONCE = 4  # steps that are there with the first picture
 SECONDS = 0.3  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
@@ -74,7 +75,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
     held = st.session_state.get("film") or {}
     view = held.get("view")
     if view and view["id"] != identity and (view["own"] or anew):  # it plays from its beginning
-        st.query_params.pop("k", None)
+        address.say(PAGE, {"k": ""})
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
@@ -96,8 +97,6 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
             on_asked_change=lambda: None,
         )
     if found.view and found.view["id"] == identity:
-        st.query_params["k"] = str(found.view["k"])
-        for name, now, usual in (("frames", found.view["show"], SHOWN[0]), ("speed", found.view["speed"], SPEEDS[0])):
-            if now != st.query_params.get(name, usual):
-                st.query_params[name] = now
-    keep("Round trip", ("k", "frames", "speed", "ink"))
+        k, shown, speed = str(found.view["k"]), found.view["show"], found.view["speed"]
+    usual = {"frames": SHOWN[0], "speed": SPEEDS[0]}
+    address.say(PAGE, {"k": k} | {n: "" if v == usual[n] else v for n, v in (("frames", shown), ("speed", speed))})

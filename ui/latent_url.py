@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from . import say
-from .setup import keep
+from . import address, say
 
 LISTED = 24  # selected images that are listed one by one; more are packed
 NUMBERS = 10**6  # those of test images are smaller
@@ -45,13 +44,11 @@ def heard(result: Any) -> list[int]:
     first = start()
     selected = result.get("selected")
     chosen = first["selected"] if selected is None else [int(i) for i in selected]
-    _say("sel", text(chosen))
     view = result.get("view") or first["view"] or WHOLE
-    _say("view", "" if list(view) == WHOLE else ",".join(f"{v:g}" for v in view))
     drawn = result.get("drawn") or first["drawn"]
-    for k, usual in DRAWN.items():
-        _say(k, "" if drawn[k] == usual else str(drawn[k]).lower())
-    keep("Latent space", ("sel", "view", *DRAWN))
+    said = {k: "" if drawn[k] == usual else str(drawn[k]).lower() for k, usual in DRAWN.items()}
+    said["view"] = "" if list(view) == WHOLE else ",".join(f"{v:g}" for v in view)
+    address.say("Latent space", said | {"sel": text(chosen)})
     return chosen
 
 
@@ -84,10 +81,3 @@ def floats(written: str) -> list[float]:
     except ValueError:
         return []
     return found if all(map(math.isfinite, found)) else []
-
-
-def _say(key: str, value: str) -> None:
-    if value and st.query_params.get(key) != value:
-        st.query_params[key] = value
-    elif not value and key in st.query_params:
-        del st.query_params[key]

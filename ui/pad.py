@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from . import address
+
 HERE = Path(__file__).parent
 HINT = (
     "Draw a digit with the mouse or a finger. It is scaled, centred and binarised the way the data set was made; its "
@@ -28,8 +30,4 @@ def show(drawing: str, seen: Sequence[tuple[bytes, int, str]]) -> None:
 
 def _drawn() -> None:
     """The address follows the pad."""
-    found = st.session_state["pad"].get("code") or ""
-    if found:
-        st.query_params["ink"] = found
-    else:
-        st.query_params.pop("ink", None)
+    address.say("Round trip", {"ink": st.session_state["pad"].get("code") or ""})

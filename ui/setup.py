@@ -3,14 +3,13 @@
 import os
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 
 from symeq_core.runs import runs_root
 
-from .pairs import KEPT
+from . import address
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there: pages run small nets, many sessions at once
 ROOT = Path(__file__).parent.parent
@@ -23,7 +22,7 @@ PAGES = (
     ("pages/6_Results.py", "Results", ":material/table_chart:"),
     ("pages/2_Runs.py", "Runs", ":material/folder_open:"),
 )
-SHOWN, SAID = "page shown", "addresses"  # in the session: the page, and what each page's address said
+SHOWN, VISIT = "page shown", "page visit"  # in the session: the page, and how many it has shown so far
 PAUSE = 0.3  # seconds, so that the browser draws what comes first before it is busy with charts
 CSS = """<style>
 [data-testid="stMainBlockContainer"] {padding: 2.2rem 2.5rem 2rem; max-width: 1500px}
@@ -47,30 +46,11 @@ def page(title: str) -> Path:
         st.markdown("#### ⚖️ Symmetric Equilibrium Explorer")
         for path, label, icon in PAGES:
             st.page_link(path, label=label, icon=icon)
-    _back(title)
-    return runs_root()
-
-
-def _back(title: str) -> None:
-    """Coming from another page, find this one as it was left, unless it is to show other pairs or the address says it.
-
-    Streamlit does so for widgets bound to the address; this is for what components write there.
-    """
     before, st.session_state[SHOWN] = st.session_state.get(SHOWN), title
-    pairs, said = st.session_state.get(SAID, {}).get(title, (None, {}))
-    if before not in (None, title) and pairs == _two():
-        st.query_params.update({k: v for k, v in said.items() if k not in st.query_params})
-
-
-def keep(title: str, keys: Iterable[str]) -> None:
-    """Remember what a page's address says, for when the session comes back to it."""
-    said = {k: st.query_params[k] for k in keys if k in st.query_params}
-    st.session_state.setdefault(SAID, {})[title] = _two(), said
-
-
-def _two() -> list[str | None]:
-    chosen = st.session_state.get(KEPT, {})
-    return [chosen.get(k) for k in "ab"]
+    if title != before:
+        st.session_state[VISIT] = st.session_state.get(VISIT, 0) + 1
+        address.back(title)
+    return runs_root()
 
 
 def pictures_first() -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from symeq_core import curves
 from symeq_core.curves import Curve
 
-from . import say
+from . import say, zooms
 
 HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -20,7 +20,7 @@ LETTERS = 1.7  # times the last step: room for the pairs' letters behind the cur
 Style = dict[str, str]  # colour by pair's letter
 
 
-def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
+def curve(what: Curve, found: Mapping[str, Any], style: Style, key: str, zoom: zooms.Chart) -> None:
     """One curve with its band, its dashed level and, in the title's tooltip, its meaning; or why there is none."""
     n = " and ".join(dict.fromkeys(f"{s['n']:,}" for s in found.values()))
     st.markdown(f"**{what.title}**", help=f"{curves.meaning(what, found)} (n = {n} chains; band: ± 2 standard errors)")
@@ -31,7 +31,12 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style) -> None:
     rows = curves.points(what, found)
     if rows:
         st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))
-        st.vega_lite_chart(_chart(what, rows, curves.levels(what, found), style), key=f"curve {what.group}")
+        levels = curves.levels(what, found)
+        zoom.draw(key, lambda key, start: _drawn(key, _chart(what, rows, levels, style, start)))
+
+
+def _drawn(key: str, chart: dict[str, Any]) -> zooms.Zoom | None:
+    return zooms.read(st.vega_lite_chart(chart, key=key, on_select="rerun", selection_mode="zoom"), "k", "value")
 
 
 def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:
@@ -47,12 +52,16 @@ def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:
 
 
 @_kept
-def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> alt.LayerChart:
+def _chart(
+    what: Curve, rows: list[dict], levels: list[dict], style: Style, start: zooms.Zoom | None = None
+) -> alt.LayerChart:
     ticks = [t for t in TICKS if t <= max(r["k"] for r in rows)]
     x = alt.X(
         "k:Q",
         title="round trips k",
-        scale=alt.Scale(type="symlog", constant=1, domain=[0, LETTERS * ticks[-1]], nice=False),
+        scale=alt.Scale(
+            type="symlog", constant=1, domain=start["x"] if start else [0, LETTERS * ticks[-1]], nice=False
+        ),
         axis=alt.Axis(values=[t for t in ticks if t in (0, 1, 10, 100, 1000)], format=",d", grid=False),
     )
     letters = sorted({r["pair"] for r in rows})
@@ -61,6 +70,8 @@ def _chart(what: Curve, rows: list[dict], levels: list[dict], style: Style) -> a
     colour = alt.Color("pair:N", scale=alt.Scale(domain=letters, range=colours), legend=None)
     base = alt.Chart(pd.DataFrame(rows)).encode(x=x, color=colour)
     scale = alt.Scale(domain=[0, 1]) if what.group == "retention" else alt.Scale(zero=True, padding=9)
+    if start:
+        scale = alt.Scale(domain=start["y"], nice=False, zero=False)
     y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
     tooltip = [
         alt.Tooltip("pair:N"),

@@ -9,7 +9,7 @@ from symeq_core import curves, measured, tripstore, verdict
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, pictures, say, starts, theme, words
+from . import pairs, pictures, say, starts, theme, words, zooms
 from .choice import SWITCH, segments, told_unknown
 
 CHAINS_DIFFER = 100  # round trips after which matrices are looked at first: after one, all are near the diagonal
@@ -74,6 +74,7 @@ WANTED = (
 )
 
 
+@st.fragment
 @say.told
 def show(both: Sequence[Pair], start: str, known: Found) -> None:
     """Curves and matrices of what is known, and the way to what isn't."""
@@ -83,25 +84,25 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
         _measure(missing, start)
     if not known:
         return
+    from .tripcharts import curve  # with altair it would delay the pictures
+
     style = dict(zip(pairs.LETTERS, pairs.colours(both), strict=False))
     _legend(both, known, style)
+    data = {p.config().data.name for k, p in zip(pairs.LETTERS, both, strict=False) if k in known}
+    shown = " ".join([start, *sorted(data)])  # other pairs keep the zoom
+    drawn = zooms.charts("Round trip", shown, [what.group for what in (*curves.CURVES, *curves.MORE)])
     for row in (curves.CURVES[:3], curves.CURVES[3:]):
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
-                _curve(what, known, style)
+                curve(what, known, style, f"{shown} {what.group}", drawn[what.group])
     told_unknown("Two more curves", "more", SWITCH, "closed")
     more = st.expander("Two more curves", key="more", bind="query-params", on_change="rerun")
     if more.open:
         for column, what in zip(more.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
-                _curve(what, known, style)
+                curve(what, known, style, f"{shown} {what.group}", drawn[what.group])
+    zooms.note("Round trip", drawn)
     _matrices(both, known, style)
-
-
-def _curve(what: curves.Curve, known: Found, style: dict[str, str]) -> None:
-    from .tripcharts import curve
-
-    curve(what, known, style)
 
 
 def _legend(both: Sequence[Pair], known: Found, style: dict[str, str]) -> None:

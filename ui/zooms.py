@@ -1,0 +1,88 @@
+"""How far charts are zoomed: kept while other things are chosen and other pages shown, and said in the URL."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from . import address, say
+from .latent_url import floats
+from .setup import VISIT
+
+KEY = "zoom"  # in the URL: name,x,x,y,y of each chart that is zoomed
+Zoom = dict[str, list[float]]  # ends of the axes x and y
+
+
+@dataclass
+class Chart:
+    """How far one is zoomed."""
+
+    start: Zoom | None = (
+        None  # where its axes end when nobody has moved them since it is shown, None: where they usually do
+    )
+    now: Zoom | None = None
+    turn: int = 0  # counts how often it was shown whole again
+
+    def draw(self, key: str, drawn: Callable[[str, Zoom | None], Zoom | None]) -> None:
+        """Draw it by `drawn`, which takes the widget's key and where axes end, and returns where they were moved to."""
+        self.now = drawn(f"{key} {self.turn}", self.start) or self.start
+
+
+def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
+    """The charts of a page by name; `shown`: what tells them from others of the same names, as their data or axes.
+
+    The first that a session shows on a page begin as its URL says, those that are here again as they were left.
+    """
+    every: dict[str, dict[str, Chart]] = st.session_state.setdefault(f"zooms {page}", {})
+    linked = {} if every else _linked(names)
+    known = every.setdefault(shown, {})
+    for name in names:
+        known.setdefault(name, Chart(now=linked.get(name)))
+    if st.session_state.get(f"zoomed {page}") != (now := (st.session_state.get(VISIT), shown)):
+        st.session_state[f"zoomed {page}"] = now
+        for chart in known.values():
+            chart.start = chart.now
+    return known
+
+
+def note(page: str, known: dict[str, Chart], text: str = "") -> None:
+    """Below the charts: how to zoom, a way back to the whole curves where some are zoomed; and the URL tells which."""
+    parts = [
+        ",".join([name, *(f"{end:.6g}" for end in (*chart.now["x"], *chart.now["y"]))])
+        for name, chart in known.items()
+        if chart.now
+    ]
+    address.say(page, {KEY: ";".join(parts)})
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"{text} Scroll on a curve to zoom, drag to move, double click to come back.".strip(), width="content"
+        )
+        if parts:
+            st.button("Show all of every curve", key=f"whole {page}", type="tertiary", on_click=_whole, args=(known,))
+
+
+def _whole(known: dict[str, Chart]) -> None:
+    for chart in known.values():
+        chart.start, chart.now, chart.turn = None, None, chart.turn + (chart.now is not None)
+
+
+def read(event: Any, x: str, y: str) -> Zoom | None:
+    """What Vega says of a selection named zoom, which is bound to the scales of the fields x and y."""
+    seen = event["selection"].get("zoom") or {}
+    return {"x": list(seen[x]), "y": list(seen[y])} if {x, y} <= set(seen) else None
+
+
+def _linked(names: Collection[str]) -> dict[str, Zoom]:
+    """What `tell` wrote into the URL; what it can't have written is told."""
+    found, wrong = {}, []
+    for part in filter(None, st.query_params.get(KEY, "")[:2000].split(";")):
+        name, _, rest = part.partition(",")
+        ends = floats(rest)
+        if name in names and len(ends) == 4 and ends[0] != ends[1] and ends[2] != ends[3]:
+            found[name] = {"x": ends[:2], "y": ends[2:]}
+        else:
+            wrong.append(part)
+    if wrong:
+        st.warning(say.quoted(f"Zoom: the link asks for {wrong[0][:40]!r}, which is none; shown instead: all."))
+    return found
