@@ -6,12 +6,15 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from .errors import SymeqError
+
+T = TypeVar("T")
 
 ABANDONED_SECONDS = 3600.0  # no write takes so long: a temporary of that age was left by a process that died
 
@@ -98,6 +101,27 @@ def write_folder(path: Path, contents: dict[str, bytes]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file whole."""
     write(path, json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
+
+
+def once(read: Callable[..., T]) -> Callable[..., T]:
+    """A function of a file's path that is called again only when the file has changed: never change what it returns.
+
+    A file counts as changed with its inode, time of change or size. What is given beside its path must be hashable.
+    """
+
+    @lru_cache(maxsize=256)
+    def known(path: Path, state: tuple[int, ...], *options: Hashable) -> T:
+        return read(path, *options)
+
+    @wraps(read)
+    def looked(path: Path, *options: Hashable) -> T:
+        try:
+            s = path.stat()
+        except (OSError, ValueError):
+            return read(path, *options)  # which tells why
+        return known(path, (s.st_ino, s.st_mtime_ns, s.st_size), *options)
+
+    return looked
 
 
 def read_json(path: Path, limit: int = 1 << 20) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, folders, shapes
+from . import folders, shapes
 from .config import Config
 from .errors import SymeqError
 from .runs import Run, read_config, saved
@@ -42,7 +42,7 @@ class Pair:
         path = self.folder / "metrics.json"
         if not path.is_file():
             return None
-        return shapes.checked(files.read_json(path, limit=4 << 20), shapes.Metrics, path, "evaluate the pair anew")
+        return shapes.read(path, shapes.Metrics, "evaluate the pair anew")
 
     def snapshots(self) -> dict[int, Path]:
         """Snapshot folders by training step, in order."""

@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import files, folders, shapes
+from . import folders, shapes
 from .config import DataConfig
 from .errors import SymeqError, UsageError
 from .gallery import SHIPPED, Pair
 from .runs import read_config
-from .store import Entry, cache_root, content
+from .store import Entry, cache_root, content, file_hash
 
 Figure = dict[str, Any]  # {"value", "stderr", "n", "unit", "meaning", "better": "lower" | "higher" | None, "seed", ...}
 
@@ -60,7 +60,7 @@ def extractor_name(data: DataConfig) -> str | None:
     path = extractor_folder(data) / "extractor.safetensors"
     if not path.is_file():
         return None
-    return f"symeq-{data.name}-{hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()}"
+    return f"symeq-{data.name}-{file_hash(path, 4)}"
 
 
 def key(folder: Path, options: Options | None = None) -> dict[str, Any]:
@@ -114,9 +114,7 @@ def found(pair: Pair) -> dict[str, Any] | None:
 
 def read(entry: Entry, folder: Path) -> dict[str, Any]:
     """The result that the store holds."""
-    found = files.read_json(entry.json, limit=16 << 20)
-    found = shapes.checked(found, shapes.Metrics, entry.json, "delete it, and evaluate the pair anew")
-    return described(found, folder)
+    return described(shapes.read(entry.json, shapes.Metrics, "delete it, and evaluate the pair anew"), folder)
 
 
 def described(found: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -235,7 +235,11 @@ def state_of(running: bool, told: str | None) -> str:
 
 def read_config(folder: str | Path) -> Config:
     """The validated config of a checkpoint or run folder; SymeqError with one sentence where it is not sound."""
-    path = Path(folder) / "config.json"
+    return _config(Path(folder) / "config.json")
+
+
+@files.once
+def _config(path: Path) -> Config:
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise SymeqError(f"{path} is not a configuration of ours: restore it from a copy.")

@@ -11,6 +11,7 @@ import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # typing's own suffices pydantic from Python 3.12 on
 
+from . import files
 from .errors import SymeqError
 
 _OPEN = ConfigDict(strict=True, extra="allow")
@@ -207,6 +208,12 @@ def is_event(event: dict[str, Any]) -> bool:
     except pydantic.ValidationError:
         return False
     return True
+
+
+@files.once
+def read(path: Path, kind: Any, way_out: str) -> Any:
+    """A JSON file of results, shared by all who read it: never change it; SymeqError where it isn't of this kind."""
+    return checked(files.read_json(path, limit=16 << 20), kind, path, way_out)
 
 
 def checked(found: Any, kind: Any, path: Path, way_out: str) -> Any:

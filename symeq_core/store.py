@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ def content(folder: Path) -> str:
         raise SymeqError(f"{folder} holds no weights yet: train it, or name another folder.")
     config = read_config(folder)
     try:
-        state = path.stat()
-        parts = repr((config.data, config.model)), _file_hash(str(path), state.st_mtime_ns, state.st_size)
+        parts = repr((config.data, config.model)), file_hash(path)
     except OSError as e:
         raise SymeqError(f"{path} can't be read ({e.strerror or e}): choose another pair.") from e
     return hashlib.blake2b("/".join(parts).encode(), digest_size=16).hexdigest()
@@ -54,10 +52,11 @@ def subject(folder: Path) -> str:
     return content(folder) + (f" on {folders.state(path)}" if path else "")
 
 
-@lru_cache(maxsize=256)
-def _file_hash(path: str, changed: int, size: int) -> str:
+@files.once
+def file_hash(path: Path, size: int = 16) -> str:
+    """The hash of a file's content, of `size` bytes."""
     with open(path, "rb") as f:
-        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=size)).hexdigest()
 
 
 def check_unchanged(before: "Entry", now: "Entry", folder: Path) -> None:

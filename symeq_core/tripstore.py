@@ -62,14 +62,13 @@ def _beside(pair: Pair, start: str) -> dict[str, Any] | None:
     path = pair.folder / FILE
     if not path.is_file():
         return None
-    held = shapes.checked(files.read_json(path, limit=4 << 20), shapes.Chains, path, "measure the chains anew")
+    held = shapes.read(path, shapes.Chains, "measure the chains anew")
     found = held.get(start) if held["content"] == content(pair.folder) else None
     return found if found and found["start"] == start else None
 
 
 def _read(stored: Entry) -> dict[str, Any]:
-    found = files.read_json(stored.json, limit=4 << 20)
-    return shapes.checked(found, shapes.Statistics, stored.json, "delete it, and measure anew")
+    return shapes.read(stored.json, shapes.Statistics, "delete it, and measure anew")
 
 
 def write(folder: Path, progress: Progress | None = None) -> Path:

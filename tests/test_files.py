@@ -299,3 +299,23 @@ def test_missing_and_unreadable_json_is_told(tmp_path):
         files.read_json(tmp_path / "value.json")
     with pytest.raises(SymeqError, match=r"can't be read \(Is a directory\)\.$"):
         files.read_json(tmp_path)
+
+
+def test_a_file_is_read_once_until_it_changes_and_what_went_wrong_is_not_kept(tmp_path):
+    path, reads = tmp_path / "value.json", []
+
+    @files.once
+    def read(path, key):
+        reads.append(key)
+        return files.read_json(path)[key]
+
+    with pytest.raises(SymeqError, match="There is no"):
+        read(path, "a")
+    files.write_json(path, {"a": 1, "b": 2})
+    assert [read(path, "a"), read(path, "a"), read(path, "b")] == [1, 1, 2]
+    files.write_json(path, {"a": 3, "b": 2})
+    assert read(path, "a") == 3
+    path.unlink()
+    with pytest.raises(SymeqError, match="There is no"):
+        read(path, "a")
+    assert reads == ["a", "a", "b", "a", "a"]

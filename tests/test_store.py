@@ -165,7 +165,7 @@ def test_weights_that_can_not_be_read_are_one_sentence(tmp_path, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(store, "_file_hash", refuse)
+    monkeypatch.setattr(store, "file_hash", refuse)
     with pytest.raises(SymeqError, match=r"can't be read \(Permission denied\)"):
         store.content(folder)
 

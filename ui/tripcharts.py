@@ -1,5 +1,6 @@
 """Curves of chains against k, and matrices of classes, A and B together."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -43,12 +44,12 @@ def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:
     """The chart as a specification, made once: altair takes longer to check one than the browser to draw it."""
 
     @st.cache_data(max_entries=64, show_spinner=False)
-    @wraps(draw)
-    def kept(*args: Any) -> dict[str, Any]:
+    def kept(text: str, _args: tuple[Any, ...]) -> dict[str, Any]:
         with alt.data_transformers.enable("default", consolidate_datasets=False):
-            return draw(*args).to_dict()
+            return draw(*_args).to_dict()
 
-    return kept
+    # Streamlit itself takes long to tell many rows apart
+    return wraps(draw)(lambda *args: kept(json.dumps([draw.__name__, *args]), args))
 
 
 @_kept
