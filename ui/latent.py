@@ -86,12 +86,17 @@ def layers(p: Any) -> tuple[str, ...]:
 
 def images(pair: Pair, n: int) -> tuple[Any, np.ndarray, Any, tuple[str, ...], int]:
     """(x of the images shown, their numbers in the test set, their classes or None, class names, how many)."""
+    return _images(pair, (pair.config().data, pair.stamp()[-1], n))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)  # else each look would copy megabytes
+def _images(_pair: Pair, key: tuple) -> tuple[Any, np.ndarray, Any, tuple[str, ...], int]:
     import torch
 
     from symeq_core.maps import subset
 
-    x, classes, names = pairs.test_images(pair)
-    chosen = subset(len(x), n)
+    x, classes, names = pairs.test_images(_pair)
+    chosen = subset(len(x), key[2])
     index = torch.from_numpy(chosen)
     return x[index], chosen, None if classes is None else classes[index].numpy(), names, len(x)
 
