@@ -213,7 +213,7 @@ def is_event(event: dict[str, Any]) -> bool:
 @files.once
 def read(path: Path, kind: Any, way_out: str) -> Any:
     """A JSON file of results, shared by all who read it: never change it; SymeqError where it isn't of this kind."""
-    return checked(files.read_json(path, limit=16 << 20), kind, path, way_out)
+    return checked(files.read_json(path, limit=4 << 20), kind, path, way_out)
 
 
 def checked(found: Any, kind: Any, path: Path, way_out: str) -> Any:

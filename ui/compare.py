@@ -160,7 +160,7 @@ def figures(chosen: Sequence[Column]) -> None:
 
 # --- pictures along training ---
 
-URL = {"t", "view", "gain", "ref", "size", "all", "pin"}  # what the scrubber tells of its view
+URL = ("t", "view", "gain", "ref", "size", "all", "pin")  # what the scrubber tells of its view
 
 
 @st.fragment
@@ -187,8 +187,8 @@ def pictures(chosen: Sequence[Column]) -> None:
         return
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
     result = scrubber(key="scrubber", data=data, on_view_change=lambda: None)
-    view = result.get("view")
-    address.say("Compare", {k: str(v)[:20] for k, v in view.items() if k in URL} if isinstance(view, dict) else {})
+    view = result.get("view") or {}
+    address.say("Compare", {k: str(view[k])[:20] if k in view else st.query_params.get(k, "") for k in URL})
 
 
 def _locked(kind: str, chosen: Sequence[Column]) -> str:

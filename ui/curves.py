@@ -48,10 +48,8 @@ def curves(chosen: Sequence[Column]) -> None:
             with column:
                 st.markdown(title, help=help_text)
                 part = table[table["series"] == name].drop(columns="series")
-                drawn[name].draw(
-                    f"{shown} {name}",
-                    lambda key, start, part=part: charts.compared(part, key, x, "nats per image", styles, start),
-                )
+                chart = drawn[name]
+                chart.moved(charts.compared(part, chart.key, x, "nats per image", styles, chart.start))
     zooms.note("Compare", drawn, "The vertical axes open on the range after the first twentieth of training.")
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair, Stamp
 
-from . import film, pad, pairs, picker, say, starts, words
+from . import address, film, pad, pairs, picker, say, starts, words
 from .choice import segments, told_number, told_unknown
 
 KINDS = {
@@ -73,6 +73,7 @@ def choose(both: Sequence[Pair]) -> Start:
         code = st.query_params.get("ink", "")
         with below:
             code = _draw(both, code)
+        address.say(film.PAGE, {"ink": code})
     with st.container():
         if kind in ("each", "image"):
             _offer(both)

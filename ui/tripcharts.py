@@ -21,7 +21,7 @@ LETTERS = 1.7  # times the last step: room for the pairs' letters behind the cur
 Style = dict[str, str]  # colour by pair's letter
 
 
-def curve(what: Curve, found: Mapping[str, Any], style: Style, key: str, zoom: zooms.Chart) -> None:
+def curve(what: Curve, found: Mapping[str, Any], style: Style, chart: zooms.Chart) -> None:
     """One curve with its band, its dashed level and, in the title's tooltip, its meaning; or why there is none."""
     n = " and ".join(dict.fromkeys(f"{s['n']:,}" for s in found.values()))
     st.markdown(f"**{what.title}**", help=f"{curves.meaning(what, found)} (n = {n} chains; band: ± 2 standard errors)")
@@ -32,12 +32,9 @@ def curve(what: Curve, found: Mapping[str, Any], style: Style, key: str, zoom: z
     rows = curves.points(what, found)
     if rows:
         st.caption(what.unit + (f"; dashed: {what.line}" if what.line else ""))
-        levels = curves.levels(what, found)
-        zoom.draw(key, lambda key, start: _drawn(key, _chart(what, rows, levels, style, start)))
-
-
-def _drawn(key: str, chart: dict[str, Any]) -> zooms.Zoom | None:
-    return zooms.read(st.vega_lite_chart(chart, key=key, on_select="rerun", selection_mode="zoom"), "k", "value")
+        spec = _chart(what, rows, curves.levels(what, found), style, chart.start)
+        event = st.vega_lite_chart(spec, key=chart.key, on_select="rerun", selection_mode="zoom")
+        chart.moved(zooms.read(event, "k", "value"))
 
 
 def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:

@@ -94,13 +94,13 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
     for row in (curves.CURVES[:3], curves.CURVES[3:]):
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
-                curve(what, known, style, f"{shown} {what.group}", drawn[what.group])
+                curve(what, known, style, drawn[what.group])
     told_unknown("Two more curves", "more", SWITCH, "closed")
     more = st.expander("Two more curves", key="more", bind="query-params", on_change="rerun")
     if more.open:
         for column, what in zip(more.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
-                curve(what, known, style, f"{shown} {what.group}", drawn[what.group])
+                curve(what, known, style, drawn[what.group])
     zooms.note("Round trip", drawn)
     _matrices(both, known, style)
 

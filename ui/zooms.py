@@ -1,6 +1,6 @@
 """How far charts are zoomed: kept while other things are chosen and other pages shown, and said in the URL."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,19 @@ Zoom = dict[str, list[float]]  # ends of the axes x and y
 class Chart:
     """How far one is zoomed."""
 
-    start: Zoom | None = (
-        None  # where its axes end when nobody has moved them since it is shown, None: where they usually do
-    )
+    name: str
+    start: Zoom | None = None  # where its axes end until somebody moves them; None: where they usually do
     now: Zoom | None = None
     turn: int = 0  # counts how often it was shown whole again
 
-    def draw(self, key: str, drawn: Callable[[str, Zoom | None], Zoom | None]) -> None:
-        """Draw it by `drawn`, which takes the widget's key and where axes end, and returns where they were moved to."""
-        self.now = drawn(f"{key} {self.turn}", self.start) or self.start
+    @property
+    def key(self) -> str:
+        """Of its widget."""
+        return f"{self.name} {self.turn}"
+
+    def moved(self, ends: Zoom | None) -> None:
+        """Where its axes end now, as `read` finds it."""
+        self.now = ends or self.start
 
 
 def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
@@ -38,7 +42,7 @@ def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
     linked = {} if every else _linked(names)
     known = every.setdefault(shown, {})
     for name in names:
-        known.setdefault(name, Chart(now=linked.get(name)))
+        known.setdefault(name, Chart(f"{shown} {name}", now=linked.get(name)))
     if st.session_state.get(f"zoomed {page}") != (now := (st.session_state.get(VISIT), shown)):
         st.session_state[f"zoomed {page}"] = now
         for chart in known.values():
