@@ -1,10 +1,10 @@
 """Compare: pairs beside one another, locked together."""
 
 from symeq_core.errors import SymeqError
-from ui import compare, curves, say
+from ui import address, compare, curves, say
 from ui.setup import page, pictures_first, warm
 
-root = page("Compare")
+root = page(address.COMPARE)
 chosen = compare.choose(root)
 if chosen:
     try:

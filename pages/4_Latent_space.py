@@ -4,6 +4,7 @@ import streamlit as st
 
 from symeq_core.errors import SymeqError
 from ui import (
+    address,
     latent,
     latent_choose,
     latent_map,
@@ -17,7 +18,7 @@ from ui import (
 )
 from ui.setup import page, warm
 
-root = page("Latent space")
+root = page(address.LATENT)
 st.markdown("### Latent space")
 
 

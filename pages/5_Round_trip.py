@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from ui import pairs, trip, tripfigures
+from ui import address, pairs, trip, tripfigures
 from ui.setup import page, pictures_first, warm
 
-root = page("Round trip")
+root = page(address.TRIP)
 st.markdown(
     "### Round trip",
     help="The encoder turns an image into a code, the decoder turns the code into an image, and so on. The chain "

@@ -136,13 +136,26 @@ def test_a_zoom_of_the_curves_survives_other_starts_pairs_and_pages_and_is_in_th
     page.get_by_text("Every class", exact=True).click()
     page.get_by_text("What becomes of test images").wait_for()
     wait(lambda: alike(shot(page), zoomed) and address(page).get("zoom") == zoom, "those from before are")
-    page.get_by_role("button", name="⇄").click()
-    wait(lambda: address(page)["a"] == "digits-bits-elbo", "A and B have changed places")
-    settled(page)
-    wait(lambda: not alike(shot(page), first), "and it is zoomed still")
+    for a in ("digits-bits-elbo", "digits-bits-symmetric"):  # A and B change places, and back
+        page.get_by_role("button", name="⇄").click()
+        wait(lambda a=a: address(page)["a"] == a, f"A is {a}")
+        settled(page)
+    wait(lambda: alike(shot(page), zoomed), "and it is zoomed still")
+    page.wait_for_timeout(1500)
     assert address(page)["zoom"] == zoom
-    page.get_by_role("button", name="⇄").click()
-    wait(lambda: address(page)["a"] == "digits-bits-symmetric", "and back")
+    page.get_by_text("Two more curves").click()
+    more = page.locator("[data-testid=stExpander] [data-testid=stVegaLiteChart]").first
+    more.hover(position={"x": 150, "y": 100})
+    page.mouse.wheel(0, -600)
+    page.wait_for_url("**effective_classes*")
+    for _ in range(2):  # folded and unfolded, it is zoomed still
+        page.get_by_text("Two more curves").click()
+        settled(page)
+    more.wait_for()
+    page.wait_for_timeout(1500)
+    assert "effective_classes" in address(page)["zoom"]
+    page.get_by_text("Two more curves").click()
+    zoom = address(page)["zoom"]
     page.get_by_test_id("stSidebar").get_by_text("Results", exact=True).click()
     page.wait_for_url("**/Results*")
     settled(page)

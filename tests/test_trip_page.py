@@ -198,6 +198,15 @@ def test_a_drawing_in_the_url_is_shown_as_the_model_sees_it_and_starts_the_chain
     assert not at.error
 
 
+def test_a_drawing_stays_in_the_address_beside_a_damaged_pair(root):
+    (root / "broken").mkdir(parents=True)
+    (root / "broken" / "config.json").write_text("{")
+    (root / "broken" / "latest.safetensors").write_bytes(b"nonsense")
+    at = opened(PAGE, a=PAIRS["a"], b="own:broken", start="Drawing", ink=THREE)
+    assert at.error
+    assert at.query_params["ink"] == THREE
+
+
 def test_nothing_drawn_yet_is_a_pad_and_no_film():
     at = opened(PAGE, **PAIRS, start="Drawing")
     assert given(at, "pad")["seen"] == []

@@ -6,6 +6,7 @@ import streamlit as st
 
 from .pairs import KEPT
 
+COMPARE, LATENT, TRIP = "Compare", "Latent space", "Round trip"  # the pages that have such components
 SAID = "addresses"  # in the session: what each page wrote, {key: value}, and for which pairs
 
 
@@ -15,8 +16,9 @@ def say(title: str, values: Mapping[str, str]) -> None:
     What was said before is said again: a fragment's run begins with the address as it was when it was asked for, which
     may be before another fragment wrote.
     """
-    said = {**st.session_state.get(SAID, {}).get(title, (None, {}))[1], **values}
-    st.session_state.setdefault(SAID, {})[title] = _two(), said
+    every = st.session_state.setdefault(SAID, {})
+    said = {**every.get(title, (None, {}))[1], **values}
+    every[title] = _pairs(), said
     for key, value in said.items():
         if value and st.query_params.get(key) != value:
             st.query_params[key] = value
@@ -29,11 +31,12 @@ def back(title: str) -> None:
 
     Streamlit does so for widgets bound to the address; this is for what components write there.
     """
-    pairs, said = st.session_state.setdefault(SAID, {}).pop(title, (None, {}))
-    if pairs == _two():
-        st.query_params.update({k: v for k, v in said.items() if v and k not in st.query_params})
+    pairs, said = st.session_state.get(SAID, {}).pop(title, (None, {}))
+    if pairs == [st.query_params.get(k) or chosen for k, chosen in zip("ab", _pairs(), strict=True)]:
+        say(title, {k: st.query_params.get(k) or v for k, v in said.items()})
 
 
-def _two() -> list[str | None]:
+def _pairs() -> list[str | None]:
+    """A and B, where they have been chosen."""
     chosen = st.session_state.get(KEPT, {})
     return [chosen.get(k) for k in "ab"]

@@ -62,7 +62,7 @@ def choose(root: Path) -> list[Column]:
     count = 2 + next((k for k, letter in enumerate("cd") if letter not in st.query_params), 2)
     head = st.container(horizontal=True, vertical_alignment="center")
     chosen = pairs.choose(root, count)
-    address.say("Compare", {letter: st.query_params.get(letter, "") for letter in "cd"})
+    address.say(address.COMPARE, {letter: st.query_params.get(letter, "") for letter in "cd"})
     head.markdown("### Compare")
     if count > 2:
         letter = pairs.LETTERS[count - 1]
@@ -188,7 +188,7 @@ def pictures(chosen: Sequence[Column]) -> None:
     data = boards.pack(kind, PICTURES[kind], films, _about(shown))
     result = scrubber(key="scrubber", data=data, on_view_change=lambda: None)
     view = result.get("view") or {}
-    address.say("Compare", {k: str(view[k])[:20] if k in view else st.query_params.get(k, "") for k in URL})
+    address.say(address.COMPARE, {k: str(view[k])[:20] if k in view else st.query_params.get(k, "") for k in URL})
 
 
 def _locked(kind: str, chosen: Sequence[Column]) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 from symeq_core import compare, terms
 from symeq_core.gallery import Pair
 
-from . import say, words, zooms
+from . import address, say, words, zooms
 from .choice import segments, told_unknown
 from .compare import Column, events
 
@@ -37,10 +37,11 @@ def curves(chosen: Sequence[Column]) -> None:
         panels = _term_panels(chosen, list(dict.fromkeys(table["series"])), what)
     if table.empty:
         st.info("These pairs have no curves: they hold no record of their training.")
+        address.say(address.COMPARE, {zooms.KEY: ""})
         return
     panels = [p for p in panels if (table["series"] == p[0]).any()]
     shown = " ".join([what, x, *sorted({c.pair.config().data.name for c in chosen})])  # other pairs keep the zoom
-    drawn = zooms.charts("Compare", shown, [name for name, *_ in panels])
+    drawn = zooms.charts(address.COMPARE, shown, [name for name, *_ in panels])
     across = 3 if len(panels) == 3 else 2
     for first in range(0, len(panels), across):  # line by line, so that the charts of a line stand level
         row = st.columns(across, vertical_alignment="bottom")
@@ -50,7 +51,7 @@ def curves(chosen: Sequence[Column]) -> None:
                 part = table[table["series"] == name].drop(columns="series")
                 chart = drawn[name]
                 chart.moved(charts.compared(part, chart.key, x, "nats per image", styles, chart.start))
-    zooms.note("Compare", drawn, "The vertical axes open on the range after the first twentieth of training.")
+    zooms.note(address.COMPARE, drawn, "The vertical axes open on the range after the first twentieth of training.")
 
 
 def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:

@@ -171,14 +171,15 @@ class View {
     let before = performance.now();
     const tick = (now) => {
       if (!this.playing || !this.root.isConnected) return;
+      if (now - before >= PACE) {
+        const limit = this.at(this.data.ks[this.loaded()]);
+        const next = this.position + ((now - before) / 1000 / SECONDS) * this.ui.speed.value;
+        before = now;
+        this.position = Math.min(next, limit);
+        this.draw();
+        if (this.position >= 1) { this.pause(); this.own = true; this.tell(); return; }
+      }
       requestAnimationFrame(tick);
-      if (now - before < PACE) return;
-      const limit = this.at(this.data.ks[this.loaded()]);
-      const next = this.position + ((now - before) / 1000 / SECONDS) * this.ui.speed.value;
-      before = now;
-      this.position = Math.min(next, limit);
-      this.draw();
-      if (this.position >= 1) { this.pause(); this.own = true; this.tell(); }
     };
     requestAnimationFrame(tick);
     this.draw();

@@ -12,7 +12,6 @@ from . import address, say
 from .setup import look_up
 
 HERE = Path(__file__).parent
-PAGE = "Round trip"
 AT_ONCE = 4  # steps that are there with the first picture
 SECONDS = 0.3  # of computing, for each pair, between two pictures
 SHOWN = ("mean", "sample")
@@ -75,7 +74,7 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
     held = st.session_state.get("film") or {}
     view = held.get("view")
     if view and view["id"] != identity and (view["own"] or anew):  # it plays from its beginning
-        address.say(PAGE, {"k": ""})
+        address.say(address.TRIP, {"k": ""})
     asked = (held.get("asked") or "").startswith(f"{identity} ")
     sent = [reel.payload(asked) for reel in reels]
     ks = reels[0].film.ks
@@ -98,5 +97,5 @@ def show(reels: Sequence[Reel], names: Sequence[dict[str, Any]], identity: str, 
         )
     if found.view and found.view["id"] == identity:
         k, shown, speed = str(found.view["k"]), found.view["show"], found.view["speed"]
-    usual = {"frames": SHOWN[0], "speed": SPEEDS[0]}
-    address.say(PAGE, {"k": k} | {n: "" if v == usual[n] else v for n, v in (("frames", shown), ("speed", speed))})
+    said, usual = {"k": k, "frames": shown, "speed": speed}, {"frames": SHOWN[0], "speed": SPEEDS[0]}
+    address.say(address.TRIP, {name: "" if v == usual.get(name) else v for name, v in said.items()})

@@ -48,7 +48,7 @@ def heard(result: Any) -> list[int]:
     drawn = result.get("drawn") or first["drawn"]
     said = {k: "" if drawn[k] == usual else str(drawn[k]).lower() for k, usual in DRAWN.items()}
     said["view"] = "" if list(view) == WHOLE else ",".join(f"{v:g}" for v in view)
-    address.say("Latent space", said | {"sel": text(chosen)})
+    address.say(address.LATENT, said | {"sel": text(chosen)})
     return chosen
 
 

@@ -30,4 +30,4 @@ def show(drawing: str, seen: Sequence[tuple[bytes, int, str]]) -> None:
 
 def _drawn() -> None:
     """The address follows the pad."""
-    address.say("Round trip", {"ink": st.session_state["pad"].get("code") or ""})
+    address.say(address.TRIP, {"ink": st.session_state["pad"].get("code") or ""})

@@ -71,9 +71,9 @@ def choose(both: Sequence[Pair]) -> Start:
             _pick(both[0], index)
     elif kind == "draw":
         code = st.query_params.get("ink", "")
+        address.say(address.TRIP, {"ink": code})
         with below:
             code = _draw(both, code)
-        address.say(film.PAGE, {"ink": code})
     with st.container():
         if kind in ("each", "image"):
             _offer(both)

@@ -45,7 +45,7 @@ def _kept(draw: Callable[..., alt.LayerChart]) -> Callable[..., dict[str, Any]]:
         with alt.data_transformers.enable("default", consolidate_datasets=False):
             return draw(*_args).to_dict()
 
-    # Streamlit itself takes long to tell many rows apart
+    # as text, as Streamlit takes long to tell many rows apart; all functions kept here share one cache: hence the name
     return wraps(draw)(lambda *args: kept(json.dumps([draw.__name__, *args]), args))
 
 

@@ -9,7 +9,7 @@ from symeq_core import curves, measured, tripstore, verdict
 from symeq_core.errors import SymeqError
 from symeq_core.gallery import Pair
 
-from . import pairs, pictures, say, starts, theme, words, zooms
+from . import address, pairs, pictures, say, starts, theme, words, zooms
 from .choice import SWITCH, segments, told_unknown
 
 CHAINS_DIFFER = 100  # round trips after which matrices are looked at first: after one, all are near the diagonal
@@ -83,6 +83,7 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
     if missing:
         _measure(missing, start)
     if not known:
+        address.say(address.TRIP, {zooms.KEY: ""})
         return
     from .tripcharts import curve  # with altair it would delay the pictures
 
@@ -90,7 +91,7 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
     _legend(both, known, style)
     data = {p.config().data.name for k, p in zip(pairs.LETTERS, both, strict=False) if k in known}
     shown = " ".join([start, *sorted(data)])  # other pairs keep the zoom
-    drawn = zooms.charts("Round trip", shown, [what.group for what in (*curves.CURVES, *curves.MORE)])
+    drawn = zooms.charts(address.TRIP, shown, [what.group for what in (*curves.CURVES, *curves.MORE)])
     for row in (curves.CURVES[:3], curves.CURVES[3:]):
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
@@ -101,7 +102,7 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
         for column, what in zip(more.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
                 curve(what, known, style, drawn[what.group])
-    zooms.note("Round trip", drawn)
+    zooms.note(address.TRIP, drawn)
     _matrices(both, known, style)
 
 

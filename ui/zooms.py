@@ -22,6 +22,7 @@ class Chart:
     start: Zoom | None = None  # where its axes end until somebody moves them; None: where they usually do
     now: Zoom | None = None
     turn: int = 0  # counts how often it was shown whole again
+    drawn: bool = False  # in the last run: else the browser has forgotten how far it was zoomed
 
     @property
     def key(self) -> str:
@@ -30,7 +31,7 @@ class Chart:
 
     def moved(self, ends: Zoom | None) -> None:
         """Where its axes end now, as `read` finds it."""
-        self.now = ends or self.start
+        self.now, self.drawn = ends or self.start, True
 
 
 def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
@@ -43,17 +44,20 @@ def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
     known = every.setdefault(shown, {})
     for name in names:
         known.setdefault(name, Chart(f"{shown} {name}", now=linked.get(name)))
-    if st.session_state.get(f"zoomed {page}") != (now := (st.session_state.get(VISIT), shown)):
-        st.session_state[f"zoomed {page}"] = now
-        for chart in known.values():
+    now = st.session_state.get(VISIT), shown
+    again = st.session_state.get(f"zoomed {page}") == now
+    st.session_state[f"zoomed {page}"] = now
+    for chart in known.values():
+        if not (again and chart.drawn):
             chart.start = chart.now
-    return known
+        chart.drawn = False
+    return {name: known[name] for name in names}
 
 
 def note(page: str, known: dict[str, Chart], text: str = "") -> None:
     """Below the charts: how to zoom, a way back to the whole curves where some are zoomed; and the URL tells which."""
     parts = [
-        ",".join([name, *(f"{end:.6g}" for end in (*chart.now["x"], *chart.now["y"]))])
+        ",".join([name, *(f"{end:.9g}" for end in (*chart.now["x"], *chart.now["y"]))])
         for name, chart in known.items()
         if chart.now
     ]
@@ -78,7 +82,7 @@ def read(event: Any, x: str, y: str) -> Zoom | None:
 
 
 def _linked(names: Collection[str]) -> dict[str, Zoom]:
-    """What `tell` wrote into the URL; what it can't have written is told."""
+    """What `note` wrote into the URL; what it can't have written is told."""
     found, wrong = {}, []
     for part in filter(None, st.query_params.get(KEY, "")[:2000].split(";")):
         name, _, rest = part.partition(",")
