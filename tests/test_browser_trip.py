@@ -166,7 +166,7 @@ def test_a_zoom_of_the_curves_survives_other_starts_pairs_and_pages_and_is_in_th
     page.goto(page.url)
     film(page)
     wait(lambda: alike(shot(page), zoomed), "the link brings it")
-    page.get_by_role("button", name="Show all of every curve").click()
+    page.get_by_role("button", name="Reset zoom").click()
     wait(lambda: "zoom" not in address(page) and alike(shot(page), first), "a press shows all again")
     page.locator("[data-testid=stVegaLiteChart]").first.hover(position={"x": 150, "y": 100})
     page.mouse.wheel(0, -600)
