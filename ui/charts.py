@@ -71,6 +71,8 @@ def compared(
         strokeDash=alt.StrokeDash("pair:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
     )
     scale = alt.Scale(domain=start["y"] if start else _late(shown, x), nice=False)
+    axis = alt.Axis(minExtent=36, labelFlush=False)  # room for the numbers when it is zoomed
+    y = alt.Y("value:Q", title=y_title, scale=scale, axis=axis)
     tips = [
         alt.Tooltip("pair:N"),
         alt.Tooltip("name:N", title="learner"),
@@ -78,14 +80,12 @@ def compared(
         alt.Tooltip("seconds:Q", title="seconds", format=",.1f"),
         alt.Tooltip("value:Q", format=".3f"),
     ]
-    layers = [
-        base.mark_line(strokeWidth=2, clip=True).encode(y=alt.Y("value:Q", title=y_title, scale=scale), tooltip=tips)
-    ]
+    layers = [base.mark_line(strokeWidth=2, clip=True).encode(y=y, tooltip=tips)]
     if "stderr" in shown:
         tips.append(alt.Tooltip("stderr:Q", title="standard error", format=".3f"))
         band = base.transform_calculate(lo="datum.value - 2*datum.stderr", hi="datum.value + 2*datum.stderr")
         band = band.mark_area(opacity=0.16, clip=True).encode(
-            y=alt.Y("lo:Q", title=y_title, scale=scale), y2="hi:Q", strokeDash=alt.StrokeDash()
+            y=alt.Y("lo:Q", title=y_title, scale=scale, axis=axis), y2="hi:Q", strokeDash=alt.StrokeDash()
         )
         layers.insert(0, band)
     zoom = alt.selection_interval(name="zoom", bind="scales")

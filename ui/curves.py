@@ -42,6 +42,7 @@ def curves(chosen: Sequence[Column]) -> None:
     panels = [p for p in panels if (table["series"] == p[0]).any()]
     shown = " ".join([what, x, *sorted({c.pair.config().data.name for c in chosen})])  # other pairs keep the zoom
     drawn = zooms.charts(address.COMPARE, shown, [name for name, *_ in panels])
+    above = st.container()
     across = 3 if len(panels) == 3 else 2
     for first in range(0, len(panels), across):  # line by line, so that the charts of a line stand level
         row = st.columns(across, vertical_alignment="bottom")
@@ -51,7 +52,8 @@ def curves(chosen: Sequence[Column]) -> None:
                 part = table[table["series"] == name].drop(columns="series")
                 chart = drawn[name]
                 chart.moved(charts.compared(part, chart.key, x, "nats per image", styles, chart.start))
-    zooms.note(address.COMPARE, drawn, "The vertical axes open on the range after the first twentieth of training.")
+    with above:
+        zooms.note(address.COMPARE, drawn, "The vertical axes open on the range after the first twentieth of training.")
 
 
 def _term_panels(chosen: Sequence[Column], names: Sequence[str], player: str) -> list[tuple[str, str, str]]:

@@ -226,7 +226,7 @@ class View {
     mark(this.root, "data-frames", this.loaded() + 1);
     for (const b of this.ui.shows) mark(b, "aria-pressed", b.dataset.show === this.show);
     const done = this.loaded() + 1 === this.data.ks.length;
-    write(this.ui.wait, done ? "" : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`);
+    write(this.ui.wait, done ? this.measured() : `Computing round trips: ${this.data.ks[this.loaded()].toLocaleString("en")} of ${this.data.ks.at(-1).toLocaleString("en")} …`);
     for (const side of this.sides.slice(0, this.data.pairs.length)) this.paint(side, f);
   }
 
@@ -254,6 +254,11 @@ class View {
     } else {
       out.innerHTML = `<b>${new Set(now.map(([c]) => c)).size}</b> classes among ${n} chains`;
     }
+  }
+
+  measured() { // what the large numbers are of
+    const n = new Set(this.data.pairs.flatMap((p) => (p.frechet ? [p.frechet.n.toLocaleString("en")] : [])));
+    return n.size ? `Large numbers: Fréchet distance of ${[...n].join(" and ")} such chains; mark: of real images among themselves.` : "";
   }
 
   distance(side, f) { // of 1,000 such chains from the data, at the last measured step so far

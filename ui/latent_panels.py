@@ -34,6 +34,7 @@ STYLE = """<style>
 .lt {border-collapse: collapse; font-size: .85rem}
 .lt td, .lt th {border: 0; padding: .2rem .7rem .2rem 0; vertical-align: middle; text-align: left; font-weight: 500}
 .lt img, .tiles img {image-rendering: pixelated; background: #000; border-radius: 3px; display: inline-block}
+.lt img, .tiles img {outline: 1px solid #8886}
 .lt .n img {margin-right: 3px; border: 2px solid transparent; border-radius: 4px}
 .lt .n img.both {border-color: #2f6fde}
 .tiles {display: flex; flex-wrap: wrap; gap: .6rem .7rem}

@@ -145,6 +145,8 @@ class Scrubber {
     const hex = (v, or) => (/^#[0-9a-f]{6}$/i.test(v) ? v : or);
     this.ground = hex(get("--st-background-color"), "#ffffff");
     this.ink = hex(get("--st-text-color"), "#1c2230");
+    const [ink, ground] = [rgb(this.ink), rgb(this.ground)];
+    this.frame = `rgb(${ground.map((v, e) => Math.round(v + (ink[e] - v) * 0.35))})`; // opaque, as it is drawn time and again
     this.font = get("--st-font", "sans-serif");
   }
 
@@ -390,6 +392,9 @@ class Scrubber {
 
   paint(ctx, { i, tile, g }, x, y, [w, h], at = this.at) {
     const empty = () => { ctx.strokeStyle = this.ink + "33"; ctx.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1); };
+    ctx.strokeStyle = this.frame; // outside the image: white strokes that reach its edge end there on a white page too
+    ctx.lineWidth = 1;
+    ctx.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
     if ("data" in g) {
       const d = this.data[g.data], k = d.rows[i] && d.rows[i][tile] % d.count;
       return k === undefined ? empty() : ctx.drawImage(d.bitmap, k * d.tile[0], 0, ...d.tile, x, y, w, h);

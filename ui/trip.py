@@ -184,6 +184,7 @@ def drawn(pair: Pair, code: str) -> Any:
 def films(both: Sequence[Pair], start: Start, known: dict[str, Any]) -> None:
     """The films of A and B, with the distances in `known`; a pair that can't be shown is told in one sentence."""
     if start.kind == "draw" and not start.code:
+        address.say(address.TRIP, {"k": ""})  # what is drawn plays from its beginning
         return
     reels: list[film.Reel] = []
     shown: list[Pair] = []
@@ -217,7 +218,7 @@ def _frechet(known: dict[str, Any], letter: str) -> dict[str, Any] | None:
     # statistics after k are of E[x|z_k]; the film shows that at k + 1, as E[x_k|z_k-1], unless it starts from codes;
     # its last step has the last of them
     ks = [min(k + (s["start"] != "prior"), STEPS) for k in s["ks"]]
-    return {"ks": ks, "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning}
+    return {"ks": ks, "value": s["frechet"]["value"], "floor": s["frechet"]["floor"], "meaning": meaning, "n": s["n"]}
 
 
 def _identity(start: Start, both: Sequence[Pair]) -> str:

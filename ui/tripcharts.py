@@ -17,7 +17,8 @@ from . import say, zooms
 HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 MOST = 0.5  # fraction of a row from which on a matrix has its strongest colour
-LETTERS = 1.7  # times the last step: room for the pairs' letters behind the curves
+LETTERS = 2.4  # times the last step: room for the pairs' letters behind the curves
+Y_AXIS = {"tickCount": 4, "minExtent": 30, "labelFlush": False}  # room for the numbers when it is zoomed
 Style = dict[str, str]  # colour by pair's letter
 
 
@@ -70,7 +71,7 @@ def _chart(
     scale = alt.Scale(domain=[0, 1]) if what.group == "retention" else alt.Scale(zero=True, padding=9)
     if start:
         scale = alt.Scale(domain=start["y"], nice=False, zero=False)
-    y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4))
+    y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(**Y_AXIS))
     tooltip = [
         alt.Tooltip("pair:N"),
         alt.Tooltip("k:Q", format=","),

@@ -92,6 +92,7 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
     data = {p.config().data.name for k, p in zip(pairs.LETTERS, both, strict=False) if k in known}
     shown = " ".join([start, *sorted(data)])  # other pairs keep the zoom
     drawn = zooms.charts(address.TRIP, shown, [what.group for what in (*curves.CURVES, *curves.MORE)])
+    above = st.container()
     for row in (curves.CURVES[:3], curves.CURVES[3:]):
         for column, what in zip(st.columns(3, gap="medium"), row, strict=True):
             with column:
@@ -102,7 +103,8 @@ def show(both: Sequence[Pair], start: str, known: Found) -> None:
         for column, what in zip(more.columns(2, gap="medium"), curves.MORE, strict=True):
             with column:
                 curve(what, known, style, drawn[what.group])
-    zooms.note(address.TRIP, drawn)
+    with above:
+        zooms.note(address.TRIP, drawn)
     _matrices(both, known, style)
 
 

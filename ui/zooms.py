@@ -55,7 +55,10 @@ def charts(page: str, shown: str, names: Collection[str]) -> dict[str, Chart]:
 
 
 def note(page: str, known: dict[str, Chart], text: str = "") -> None:
-    """Below the charts: how to zoom, and a way back to the whole curves where some are zoomed; the URL tells which."""
+    """How to zoom, and a way back to the whole curves where some are zoomed; the URL tells which.
+
+    To be called after the charts, in a container above them, where it is seen.
+    """
     parts = [
         ",".join([name, *(f"{end:.9g}" for end in (*chart.now["x"], *chart.now["y"]))])
         for name, chart in known.items()
@@ -67,7 +70,7 @@ def note(page: str, known: dict[str, Chart], text: str = "") -> None:
             f"{text} Scroll on a curve to zoom, drag to move, double click to come back.".strip(), width="content"
         )
         if parts:
-            st.button("Reset zoom", key=f"whole {page}", type="tertiary", on_click=_whole, args=(known,))
+            st.button("Reset zoom", icon=":material/zoom_out_map:", key=f"whole {page}", on_click=_whole, args=(known,))
 
 
 def _whole(known: dict[str, Chart]) -> None:
