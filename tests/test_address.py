@@ -24,6 +24,21 @@ def test_a_writer_whose_address_is_older_says_what_another_one_wrote(st):
     assert st.query_params == {"a": "one", "zoom": "frechet,1,2,3,4", "k": "30"}
 
 
+def test_a_browser_that_may_have_an_older_address_is_sent_the_present_one(st):
+    sent = []
+
+    class Told(dict):
+        def update(self, values):
+            sent.append(dict(self) | values)
+
+    st.query_params = Told(curves="p")
+    address.say(address.COMPARE, {"zoom": ""})
+    st.query_params = Told(zoom="L_p,1,2,3,4")  # other curves were asked for before the browser got this
+    for _ in range(2):
+        address.say(address.COMPARE, {"zoom": "L_p,1,2,3,4"})
+        assert sent == [{"zoom": "L_p,1,2,3,4"}], "once"
+
+
 def test_what_is_as_usual_is_left_out(st):
     address.say(address.TRIP, {"k": "30", "speed": "2"})
     address.say(address.TRIP, {"speed": ""})

@@ -192,6 +192,7 @@ def test_a_zoom_of_the_curves_survives_other_controls_and_reruns(app, page):
     for _ in range(2):  # the charts go, and come back, the second time without having been touched
         page.get_by_text("Decoder p, term by term", exact=True).click()
         page.get_by_text("the whole utility", exact=True).wait_for()
+        settled(page)
         page.get_by_text("Test set", exact=True).click()
         page.get_by_text("Probe set:").wait_for()
         wait(lambda: alike(shot(page), zoomed), "it is as it was", 60)
