@@ -124,6 +124,7 @@ def test_a_zoom_of_the_curves_survives_other_starts_pairs_and_pages_and_is_in_th
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
     page.mouse.wheel(0, -600)
     page.wait_for_url("**zoom=frechet*")
+    page.wait_for_timeout(4000)  # a turn of the wheel is told in parts
     zoomed = shot(page)
     assert not alike(zoomed, first)
     zoom = address(page)["zoom"]
