@@ -71,7 +71,7 @@ def compared(
         strokeDash=alt.StrokeDash("pair:N", scale=alt.Scale(domain=domain, range=list(style["dash"])), legend=legend),
     )
     scale = alt.Scale(domain=start["y"] if start else _late(shown, x), nice=False)
-    axis = alt.Axis(minExtent=36, labelFlush=False)  # room for the numbers when it is zoomed
+    axis = alt.Axis(minExtent=36)  # room for the numbers when it is zoomed
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=axis)
     tips = [
         alt.Tooltip("pair:N"),

@@ -18,7 +18,7 @@ HEIGHT = 190
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 MOST = 0.5  # fraction of a row from which on a matrix has its strongest colour
 LETTERS = 2.4  # times the last step: room for the pairs' letters behind the curves
-Y_AXIS = {"tickCount": 4, "minExtent": 30, "labelFlush": False}  # room for the numbers when it is zoomed
+Y_AXIS = {"tickCount": 4, "minExtent": 30}  # room for the numbers when it is zoomed
 Style = dict[str, str]  # colour by pair's letter
 
 
